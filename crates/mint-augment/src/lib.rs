@@ -1,0 +1,46 @@
+//! Test-time augmentation that equals the Python reference pixel by pixel.
+//!
+//! Test-time adaptation and ensembling over views need many random crops of one picture, made the
+//! way the published results were made: by Pillow and torchvision. This crate reproduces those
+//! pixels exactly (the tests compare bytes), draws every random number from a seed, the image's
+//! index and the view's index, and uses all cores of the current rayon pool.
+//!
+//! ```
+//! use image::RgbImage;
+//! use mint_augment::{ViewConfig, ViewGenerator, ViewPixels, ViewSeed};
+//!
+//! # fn main() -> Result<(), mint_augment::ViewError> {
+//! let photograph = RgbImage::from_fn(320, 240, |x, y| image::Rgb([x as u8, y as u8, 128]));
+//!
+//! // One clean view and seven random crops, 224 x 224 pixels each.
+//! let generator = ViewGenerator::new(ViewConfig { count: 8, ..ViewConfig::default() })?;
+//! let views = generator.views(&photograph, ViewSeed { seed: 0, image: 17 })?;
+//!
+//! let ViewPixels::Rgb8(samples) = &views.pixels else { unreachable!("no AugMix was asked for") };
+//! assert_eq!(samples.len(), 8 * 3 * 224 * 224); // [view, channel, row, column]
+//!
+//! // The same image and seed give the same views, whatever the number of threads.
+//! assert_eq!(views, generator.views(&photograph, ViewSeed { seed: 0, image: 17 })?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The pieces are public too: [`resample::resize`] is Pillow's antialiased resize,
+//! [`crop`] holds torchvision's crops, [`tone`] and [`affine`] the operations, [`augmix`] their
+//! mixture, [`pixels`] the normalisation.
+
+#![warn(missing_docs)]
+
+pub mod affine;
+pub mod augmix;
+pub mod crop;
+pub mod operation;
+pub mod pixels;
+pub mod resample;
+pub mod tone;
+mod views;
+
+pub use augmix::AugMix;
+pub use crop::RandomResizedCrop;
+pub use pixels::Normalization;
+pub use views::{ViewConfig, ViewError, ViewGenerator, ViewPixels, ViewSeed, Views};

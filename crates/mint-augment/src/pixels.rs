@@ -1,0 +1,52 @@
+//! From 8-bit RGB pixels to the normalised planes that CLIP reads.
+
+use image::RgbImage;
+
+/// Mean and standard deviation of each channel, for samples scaled to 0..1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Normalization {
+    /// Subtracted from each channel.
+    pub mean: [f32; 3],
+    /// Each channel is divided by it.
+    pub std: [f32; 3],
+}
+
+impl Normalization {
+    /// The values that every published CLIP image encoder was trained with.
+    pub const CLIP: Self = Self {
+        mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+        std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+    };
+
+    /// The normalised value of each 8-bit sample. Shape: `[channel, 256]`.
+    ///
+    /// Computed in single precision in the order of torchvision's `ToTensor` and `Normalize`.
+    pub fn table(&self) -> [[f32; 256]; 3] {
+        std::array::from_fn(|channel| {
+            std::array::from_fn(|sample| {
+                (sample as f32 / 255.0 - self.mean[channel]) / self.std[channel]
+            })
+        })
+    }
+
+    /// Normalised planes of an image. Shape: `[channel, row, column]`.
+    pub fn planes(&self, image: &RgbImage) -> Vec<f32> {
+        let table = self.table();
+        map_planes(image, |channel, sample| table[channel][sample as usize])
+    }
+}
+
+/// The image's samples as planes. Shape: `[channel, row, column]`.
+pub fn planes(image: &RgbImage) -> Vec<u8> {
+    map_planes(image, |_, sample| sample)
+}
+
+fn map_planes<T>(image: &RgbImage, value: impl Fn(usize, u8) -> T) -> Vec<T> {
+    let samples = image.as_raw();
+    let mut planes = Vec::with_capacity(samples.len());
+    for channel in 0..3 {
+        let plane = samples.iter().skip(channel).step_by(3);
+        planes.extend(plane.map(|&sample| value(channel, sample)));
+    }
+    planes
+}

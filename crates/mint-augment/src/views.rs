@@ -1,0 +1,183 @@
+//! The views of one image: one clean view and any number of random ones.
+
+use image::{RgbImage, imageops};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use crate::augmix::AugMix;
+use crate::crop::{RandomResizedCrop, resize_and_center_crop};
+use crate::pixels::{self, Normalization};
+use crate::resample::{Filter, resize};
+
+/// How views are made. The defaults are those of the official code for the ImageNet sets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ViewConfig {
+    /// Side of a view in pixels.
+    pub size: u32,
+    /// Number of views, the clean one included.
+    pub count: usize,
+    /// Where random views are cut.
+    pub crop: RandomResizedCrop,
+    /// Probability that a random view is mirrored.
+    pub flip_probability: f64,
+    /// Mixes each random view with operations on itself; only the fine-grained sets do.
+    pub augmix: Option<AugMix>,
+    /// Mean and standard deviation of the normalised views.
+    pub normalization: Normalization,
+}
+
+impl Default for ViewConfig {
+    fn default() -> Self {
+        Self {
+            size: 224,
+            count: 64,
+            crop: RandomResizedCrop::default(),
+            flip_probability: 0.5,
+            augmix: None,
+            normalization: Normalization::CLIP,
+        }
+    }
+}
+
+/// Something that no views can be made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ViewError {
+    /// The configuration asks for no pixels.
+    #[error("views need a size of at least 1 pixel")]
+    NoSize,
+    /// The configuration asks for no views.
+    #[error("the number of views must be at least 1: the clean view is one of them")]
+    NoViews,
+    /// The image has no pixels.
+    #[error("the image is empty ({width}x{height} pixels)")]
+    EmptyImage {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+}
+
+/// The identity of one image among the random draws of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ViewSeed {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Index of the image in its test set's file order.
+    pub image: u64,
+}
+
+impl ViewSeed {
+    /// The generator of one view: a function of seed, image and view alone.
+    pub fn generator(self, view: u64) -> ChaCha8Rng {
+        let mut key = [0u8; 32];
+        key[..8].copy_from_slice(&self.seed.to_le_bytes());
+        key[8..16].copy_from_slice(&self.image.to_le_bytes());
+        key[16..24].copy_from_slice(&view.to_le_bytes());
+        ChaCha8Rng::from_seed(key)
+    }
+}
+
+/// Makes the views of images.
+#[derive(Debug, Clone, Copy)]
+pub struct ViewGenerator {
+    config: ViewConfig,
+}
+
+impl ViewGenerator {
+    /// Checks the configuration.
+    pub fn new(config: ViewConfig) -> Result<Self, ViewError> {
+        if config.size == 0 {
+            return Err(ViewError::NoSize);
+        }
+        if config.count == 0 {
+            return Err(ViewError::NoViews);
+        }
+        Ok(Self { config })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &ViewConfig {
+        &self.config
+    }
+
+    /// All views of `image`, made in parallel on the current rayon pool.
+    ///
+    /// The result depends on the image, the configuration and `seed` alone, not on the number of
+    /// threads. View 0 is the clean one.
+    pub fn views(&self, image: &RgbImage, seed: ViewSeed) -> Result<Views, ViewError> {
+        let (width, height) = image.dimensions();
+        if width == 0 || height == 0 {
+            return Err(ViewError::EmptyImage { width, height });
+        }
+        let pixels = match self.config.augmix {
+            None => {
+                ViewPixels::Rgb8(self.concat(|view| pixels::planes(&self.crop(image, seed, view))))
+            }
+            Some(augmix) => {
+                ViewPixels::Normalized(self.concat(|view| self.mixed(augmix, image, seed, view)))
+            }
+        };
+        Ok(Views { size: self.config.size, count: self.config.count, pixels })
+    }
+
+    /// One view before AugMix, as an image of `size` x `size` pixels.
+    ///
+    /// View 0 is the clean view; it draws nothing.
+    fn crop(&self, image: &RgbImage, seed: ViewSeed, view: usize) -> RgbImage {
+        if view == 0 {
+            return resize_and_center_crop(image, self.config.size);
+        }
+        self.random_crop(image, &mut seed.generator(view as u64))
+    }
+
+    fn random_crop(&self, image: &RgbImage, rng: &mut ChaCha8Rng) -> RgbImage {
+        let size = self.config.size;
+        let rectangle = self.config.crop.sample(image.width(), image.height(), rng);
+        let mut picture = resize(&rectangle.crop(image), size, size, Filter::Bilinear);
+        if rng.random::<f64>() < self.config.flip_probability {
+            imageops::flip_horizontal_in_place(&mut picture);
+        }
+        picture
+    }
+
+    fn mixed(&self, augmix: AugMix, image: &RgbImage, seed: ViewSeed, view: usize) -> Vec<f32> {
+        let normalization = &self.config.normalization;
+        if view == 0 {
+            return normalization.planes(&self.crop(image, seed, 0));
+        }
+        let rng = &mut seed.generator(view as u64);
+        let picture = self.random_crop(image, rng);
+        augmix.sample(picture.dimensions(), rng).apply(&picture, normalization)
+    }
+
+    fn concat<T: Copy + Default + Send>(&self, view: impl Fn(usize) -> Vec<T> + Sync) -> Vec<T> {
+        let samples = 3 * (self.config.size as usize).pow(2);
+        let mut all = vec![T::default(); samples * self.config.count];
+        all.par_chunks_exact_mut(samples)
+            .enumerate()
+            .for_each(|(index, planes)| planes.copy_from_slice(&view(index)));
+        all
+    }
+}
+
+/// The views of one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Views {
+    /// Side of a view in pixels.
+    pub size: u32,
+    /// Number of views.
+    pub count: usize,
+    /// The samples of all views.
+    pub pixels: ViewPixels,
+}
+
+/// The samples of views. Shape: `[view, channel, row, column]`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ViewPixels {
+    /// 8-bit samples, to be normalised by whoever reads them.
+    Rgb8(Vec<u8>),
+    /// Normalised samples: mixing happens after normalisation, so they have no 8-bit form.
+    Normalized(Vec<f32>),
+}

@@ -1,0 +1,111 @@
+//! Laws of the view generator.
+
+use image::RgbImage;
+use mint_augment::crop::resize_and_center_crop;
+use mint_augment::{
+    AugMix, Normalization, ViewConfig, ViewError, ViewGenerator, ViewPixels, ViewSeed, Views,
+    pixels,
+};
+use proptest::prelude::*;
+
+const SEED: ViewSeed = ViewSeed { seed: 3, image: 41 };
+
+fn picture(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        image::Rgb([(x * 7) as u8, (y * 5) as u8, (x ^ y) as u8])
+    })
+}
+
+fn views_with_threads(threads: usize, config: ViewConfig, seed: ViewSeed) -> Views {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+    let generator = ViewGenerator::new(config).expect("the configuration is valid");
+    pool.install(|| generator.views(&picture(90, 70), seed)).expect("the image has pixels")
+}
+
+fn small(count: usize) -> ViewConfig {
+    ViewConfig { size: 32, count, ..ViewConfig::default() }
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    for augmix in [None, Some(AugMix::default())] {
+        let config = ViewConfig { augmix, ..small(9) };
+        let alone = views_with_threads(1, config, SEED);
+        assert_eq!(alone, views_with_threads(2, config, SEED));
+        assert_eq!(alone, views_with_threads(5, config, SEED));
+    }
+}
+
+#[test]
+fn fewer_views_are_the_first_of_more_views() {
+    let (ViewPixels::Rgb8(few), ViewPixels::Rgb8(many)) = (
+        views_with_threads(2, small(4), SEED).pixels,
+        views_with_threads(2, small(9), SEED).pixels,
+    ) else {
+        panic!("no AugMix was asked for")
+    };
+    assert_eq!(few, many[..few.len()]);
+}
+
+#[test]
+fn seed_and_image_index_each_change_the_random_views_only() {
+    let samples =
+        |seed, image| match views_with_threads(1, small(3), ViewSeed { seed, image }).pixels {
+            ViewPixels::Rgb8(samples) => samples,
+            ViewPixels::Normalized(_) => panic!("no AugMix was asked for"),
+        };
+    let clean = 3 * 32 * 32;
+    let reference = samples(0, 0);
+    for other in [samples(1, 0), samples(0, 1)] {
+        assert_eq!(reference[..clean], other[..clean]);
+        assert_ne!(reference[clean..], other[clean..]);
+    }
+}
+
+#[test]
+fn view_zero_is_the_clean_view_with_and_without_augmix() {
+    let clean = resize_and_center_crop(&picture(90, 70), 32);
+    let ViewPixels::Rgb8(plain) = views_with_threads(1, small(1), SEED).pixels else {
+        panic!("no AugMix was asked for")
+    };
+    assert_eq!(plain, pixels::planes(&clean));
+    let config = ViewConfig { augmix: Some(AugMix::default()), ..small(1) };
+    let ViewPixels::Normalized(mixed) = views_with_threads(1, config, SEED).pixels else {
+        panic!("AugMix was asked for")
+    };
+    assert_eq!(mixed, Normalization::CLIP.planes(&clean));
+}
+
+#[test]
+fn impossible_requests_are_errors() {
+    let no_views = ViewGenerator::new(ViewConfig { count: 0, ..ViewConfig::default() });
+    assert_eq!(no_views.err(), Some(ViewError::NoViews));
+    let no_size = ViewGenerator::new(ViewConfig { size: 0, ..ViewConfig::default() });
+    assert_eq!(no_size.err(), Some(ViewError::NoSize));
+    let generator = ViewGenerator::new(small(2)).expect("the configuration is valid");
+    let empty = generator.views(&RgbImage::new(0, 5), SEED);
+    assert_eq!(empty.err(), Some(ViewError::EmptyImage { width: 0, height: 5 }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn every_image_size_gives_all_views(width in 1u32..200, height in 1u32..200, count in 1usize..5) {
+        let generator = ViewGenerator::new(small(count)).expect("the configuration is valid");
+        let views = generator.views(&picture(width, height), SEED).expect("the image has pixels");
+        let ViewPixels::Rgb8(samples) = views.pixels else { panic!("no AugMix was asked for") };
+        prop_assert_eq!(samples.len(), count * 3 * 32 * 32);
+    }
+
+    #[test]
+    fn augmix_stays_within_the_range_of_normalised_samples(seed: u64) {
+        let config = ViewConfig { augmix: Some(AugMix::default()), ..small(4) };
+        let views = views_with_threads(1, config, ViewSeed { seed, image: 0 });
+        let ViewPixels::Normalized(samples) = views.pixels else { panic!("AugMix was asked for") };
+        let table = Normalization::CLIP.table().concat();
+        let low = table.iter().copied().fold(f32::INFINITY, f32::min) - 1e-5;
+        let high = table.iter().copied().fold(f32::NEG_INFINITY, f32::max) + 1e-5;
+        prop_assert!(samples.iter().all(|sample| (low..=high).contains(sample)));
+    }
+}
