@@ -1,0 +1,35 @@
+//! The MLP's activation and its derivative.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::{gelu, sigmoid};
+
+use crate::config::Activation;
+
+/// The factor of QuickGELU.
+const QUICK_GELU: f64 = 1.702;
+
+impl Activation {
+    /// Applies the activation elementwise.
+    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Activation::QuickGelu => sigmoid(x.clone() * QUICK_GELU) * x,
+            Activation::Gelu => gelu(x),
+        }
+    }
+
+    /// The derivative at `x`, elementwise.
+    pub fn derivative<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Activation::QuickGelu => {
+                let gate = sigmoid(x.clone() * QUICK_GELU);
+                gate.clone() * ((x * (-gate + 1.0) * QUICK_GELU) + 1.0)
+            }
+            Activation::Gelu => {
+                let normal_cdf = ((x.clone() * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0) * 0.5;
+                let normal_pdf = (x.clone().square() * -0.5).exp()
+                    * (0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2);
+                normal_cdf + x * normal_pdf
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! One residual attention block of a frozen tower.
+//!
+//! A block is run in two halves, because the first half depends on the block's input alone:
+//! [`Block::prepare`] gives queries, keys and values, [`Block::finish`] the output. MINT runs the
+//! second half twice, with and without its extra tokens, and the first half once.
+//!
+//! Towers are frozen, so a backward pass needs the gradient at a block's input and never at its
+//! weights. The `*_traced` functions keep just what that takes, and the `*_pullback` functions
+//! compute the vector-Jacobian product. A trace can be pulled back any number of times.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+
+use crate::attention::{Attention, AttentionTrace, KeyValue, Mask, Projected};
+use crate::config::Activation;
+use crate::linear::pull_through;
+use crate::norm::{LayerNorm, NormTrace};
+
+/// `x += attention(ln_1(x)); x += mlp(ln_2(x))`.
+#[derive(Module, Debug)]
+pub struct Block {
+    /// Before the attention.
+    pub ln_1: LayerNorm,
+    /// Multi-head attention.
+    pub attention: Attention,
+    /// Before the MLP.
+    pub ln_2: LayerNorm,
+    /// `[width] -> [4 width]`
+    pub mlp_in: Linear,
+    /// `[4 width] -> [width]`
+    pub mlp_out: Linear,
+    /// Between the MLP's layers.
+    #[module(skip)]
+    pub activation: Activation,
+}
+
+/// Which tokens of a block's output are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// Every token.
+    All,
+    /// One token, for the last block of a tower whose other outputs nobody reads.
+    Only(usize),
+}
+
+/// A block's input after [`Block::prepare`].
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The wanted rows of the residual stream. Shape: `[batch, row, width]`.
+    pub residual: Tensor<3>,
+    /// Their queries, and the keys and values of all tokens.
+    pub projected: Projected,
+}
+
+impl Prepared {
+    /// A range of the batch.
+    pub fn narrow(&self, start: usize, length: usize) -> Self {
+        let part = |x: &Tensor<4>| x.clone().narrow(0, start, length);
+        Self {
+            residual: self.residual.clone().narrow(0, start, length),
+            projected: Projected {
+                query: part(&self.projected.query),
+                own: KeyValue {
+                    key: part(&self.projected.own.key),
+                    value: part(&self.projected.own.value),
+                },
+            },
+        }
+    }
+
+    /// Some members of the batch, in the given order.
+    pub fn select(&self, indices: Tensor<1, burn::tensor::Int>) -> Self {
+        let part = |x: &Tensor<4>| x.clone().select(0, indices.clone());
+        Self {
+            residual: self.residual.clone().select(0, indices.clone()),
+            projected: Projected {
+                query: part(&self.projected.query),
+                own: KeyValue {
+                    key: part(&self.projected.own.key),
+                    value: part(&self.projected.own.value),
+                },
+            },
+        }
+    }
+
+    /// Joins batches.
+    pub fn cat(parts: Vec<Self>) -> Self {
+        let join = |field: &dyn Fn(&Self) -> Tensor<4>| {
+            Tensor::cat(parts.iter().map(field).collect::<Vec<_>>(), 0)
+        };
+        Self {
+            residual: Tensor::cat(parts.iter().map(|part| part.residual.clone()).collect(), 0),
+            projected: Projected {
+                query: join(&|part| part.projected.query.clone()),
+                own: KeyValue {
+                    key: join(&|part| part.projected.own.key.clone()),
+                    value: join(&|part| part.projected.own.value.clone()),
+                },
+            },
+        }
+    }
+}
+
+/// What [`Block::prepare_pullback`] needs.
+#[derive(Debug, Clone)]
+pub struct PrepareTrace {
+    ln_1: NormTrace,
+    rows: Rows,
+    tokens: usize,
+}
+
+/// What [`Block::finish_pullback`] needs.
+#[derive(Debug, Clone)]
+pub struct FinishTrace {
+    attention: AttentionTrace,
+    ln_2: NormTrace,
+    /// Before the activation. Shape: `[batch, row, 4 width]`.
+    hidden: Tensor<3>,
+}
+
+/// Gradient at a [`Prepared`].
+#[derive(Debug, Clone)]
+pub struct PreparedGradient {
+    /// At the residual rows. Shape: `[batch, row, width]`.
+    pub residual: Tensor<3>,
+    /// At the queries.
+    pub query: Tensor<4>,
+    /// At the own keys and values.
+    pub own: KeyValue,
+}
+
+impl Block {
+    /// The whole block without extra tokens. Shape: `[batch, token, width]` in, rows out.
+    pub fn forward(&self, x: Tensor<3>, rows: Rows, mask: Mask) -> Tensor<3> {
+        let prepared = self.prepare(x, rows);
+        self.finish(prepared, None, mask)
+    }
+
+    /// LayerNorm and the projections. Shape: `[batch, token, width]`.
+    pub fn prepare(&self, x: Tensor<3>, rows: Rows) -> Prepared {
+        let normalized = self.ln_1.forward(x.clone());
+        Prepared {
+            residual: rows.of(x),
+            projected: self.attention.project(rows.of(normalized.clone()), normalized),
+        }
+    }
+
+    /// Attention and MLP. Shape: `[batch, row, width]`.
+    pub fn finish(&self, prepared: Prepared, extra: Option<KeyValue>, mask: Mask) -> Tensor<3> {
+        let Prepared { residual, projected } = prepared;
+        let x = residual + self.attention.attend(projected, extra, mask);
+        let hidden = self.mlp_in.forward(self.ln_2.forward(x.clone()));
+        x + self.mlp_out.forward(self.activation.forward(hidden))
+    }
+
+    /// [`Block::prepare`], keeping what the pullback needs.
+    pub fn prepare_traced(&self, x: Tensor<3>, rows: Rows) -> (Prepared, PrepareTrace) {
+        let tokens = x.dims()[1];
+        let (normalized, ln_1) = self.ln_1.forward_traced(x.clone());
+        let projected = self.attention.project(rows.of(normalized.clone()), normalized);
+        (Prepared { residual: rows.of(x), projected }, PrepareTrace { ln_1, rows, tokens })
+    }
+
+    /// [`Block::finish`], keeping what the pullback needs.
+    pub fn finish_traced(
+        &self,
+        prepared: Prepared,
+        extra: Option<KeyValue>,
+        mask: Mask,
+    ) -> (Tensor<3>, FinishTrace) {
+        let Prepared { residual, projected } = prepared;
+        let (attended, attention) = self.attention.attend_traced(projected, extra, mask);
+        let x = residual + attended;
+        let (normalized, ln_2) = self.ln_2.forward_traced(x.clone());
+        let hidden = self.mlp_in.forward(normalized);
+        let output = x + self.mlp_out.forward(self.activation.forward(hidden.clone()));
+        (output, FinishTrace { attention, ln_2, hidden })
+    }
+
+    /// Gradient at a block's input. Shape: `[batch, token, width]`.
+    pub fn prepare_pullback(&self, trace: &PrepareTrace, gradient: PreparedGradient) -> Tensor<3> {
+        let PreparedGradient { residual, query, own } = gradient;
+        let query_tokens = trace.rows.spread(self.attention.query_pullback(query), trace.tokens);
+        let (key_tokens, value_tokens) = self.attention.key_value_pullback(own);
+        let normalized = query_tokens + key_tokens + value_tokens;
+        trace.rows.spread(residual, trace.tokens) + self.ln_1.pullback(&trace.ln_1, normalized)
+    }
+
+    /// Gradient at a block's input where only its keys and values were used.
+    pub fn key_value_pullback(&self, trace: &PrepareTrace, gradient: KeyValue) -> Tensor<3> {
+        let (key_tokens, value_tokens) = self.attention.key_value_pullback(gradient);
+        self.ln_1.pullback(&trace.ln_1, key_tokens + value_tokens)
+    }
+
+    /// Gradients at the prepared input and the extra tokens, from the gradient at the output.
+    pub fn finish_pullback(
+        &self,
+        trace: &FinishTrace,
+        gradient: Tensor<3>,
+    ) -> (PreparedGradient, Option<KeyValue>) {
+        let residual = self.mlp_pullback(trace, gradient);
+        let attention = self.attention.attend_pullback(&trace.attention, residual.clone());
+        let prepared = PreparedGradient { residual, query: attention.query, own: attention.own };
+        (prepared, attention.extra)
+    }
+
+    /// Gradient at the extra tokens alone, from the gradient at the output.
+    pub fn finish_pullback_extra(&self, trace: &FinishTrace, gradient: Tensor<3>) -> KeyValue {
+        let residual = self.mlp_pullback(trace, gradient);
+        self.attention.attend_pullback_extra(&trace.attention, residual)
+    }
+
+    /// Gradient between attention and MLP from the gradient at the output.
+    fn mlp_pullback(&self, trace: &FinishTrace, gradient: Tensor<3>) -> Tensor<3> {
+        let activated = pull_through(&self.mlp_out, gradient.clone());
+        let hidden = activated * self.activation.derivative(trace.hidden.clone());
+        let normalized = pull_through(&self.mlp_in, hidden);
+        gradient + self.ln_2.pullback(&trace.ln_2, normalized)
+    }
+}
+
+impl Rows {
+    /// The wanted rows. Shape: `[batch, token, width] -> [batch, row, width]`.
+    fn of(self, x: Tensor<3>) -> Tensor<3> {
+        match self {
+            Rows::All => x,
+            Rows::Only(row) => x.narrow(1, row, 1),
+        }
+    }
+
+    /// The opposite of [`Rows::of`], with zeros elsewhere.
+    fn spread(self, x: Tensor<3>, tokens: usize) -> Tensor<3> {
+        let Rows::Only(row) = self else { return x };
+        let [batch, _, width] = x.dims();
+        let zeros = |tokens| Tensor::zeros([batch, tokens, width], &x.device());
+        let parts = [zeros(row), x.clone(), zeros(tokens - row - 1)];
+        Tensor::cat(parts.into_iter().filter(|part| part.dims()[1] > 0).collect(), 1)
+    }
+}

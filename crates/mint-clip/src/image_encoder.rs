@@ -1,0 +1,134 @@
+//! The image tower over many views at once.
+
+use std::ops::Range;
+
+use burn::tensor::{Int, Tensor};
+
+use crate::block::Prepared;
+use crate::lanes::Lanes;
+use crate::vision::{PassConfig, ResumeTrace, UnpromptedPass, VisionTower};
+
+/// An image tower that spreads views over the lanes of the machine.
+#[derive(Debug, Clone)]
+pub struct ImageEncoder {
+    tower: VisionTower,
+    lanes: Lanes,
+}
+
+/// What [`ImageEncoder::pullback`] needs: one trace a job.
+#[derive(Debug)]
+pub struct ImageTrace {
+    jobs: Vec<(Range<usize>, ResumeTrace)>,
+    prompted_block: usize,
+}
+
+impl ImageEncoder {
+    /// Wraps a tower.
+    pub fn new(tower: VisionTower, lanes: Lanes) -> Self {
+        Self { tower, lanes }
+    }
+
+    /// The tower.
+    pub fn tower(&self) -> &VisionTower {
+        &self.tower
+    }
+
+    /// Embeddings of normalised pixels, not normalised.
+    ///
+    /// Shapes: `[view, channel, row, column] -> [view, embed]`.
+    pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
+        let jobs = self.view_jobs(pixels.dims()[0]);
+        let embeddings = self.lanes.map(jobs, |views| {
+            self.tower.forward(pixels.clone().narrow(0, views.start, views.len()))
+        });
+        Tensor::cat(embeddings, 0)
+    }
+
+    /// A pass over all views without prompts; see [`VisionTower::unprompted_pass`].
+    pub fn unprompted_pass(&self, pixels: Tensor<4>, config: &PassConfig) -> UnpromptedPass {
+        let jobs = self.view_jobs(pixels.dims()[0]);
+        let passes = self.lanes.map(jobs, |views| {
+            let pixels = pixels.clone().narrow(0, views.start, views.len());
+            self.tower.unprompted_pass(pixels, config)
+        });
+        let class_tokens = |level: usize| {
+            Tensor::cat(passes.iter().map(|pass| pass.class_tokens[level].clone()).collect(), 0)
+        };
+        UnpromptedPass {
+            class_tokens: (0..config.levels.len()).map(class_tokens).collect(),
+            embeddings: Tensor::cat(passes.iter().map(|pass| pass.embeddings.clone()).collect(), 0),
+            prepared: Prepared::cat(passes.into_iter().map(|pass| pass.prepared).collect()),
+        }
+    }
+
+    /// Embeddings with prompts; see [`VisionTower::resume`].
+    pub fn resume(
+        &self,
+        prepared: &Prepared,
+        prompts: Tensor<3>,
+        prompted_block: usize,
+    ) -> Tensor<2> {
+        let jobs = self.view_jobs(prompts.dims()[0]);
+        let embeddings = self.lanes.map(jobs, |views| {
+            let prepared = prepared.narrow(views.start, views.len());
+            let prompts = prompts.clone().narrow(0, views.start, views.len());
+            self.tower.resume(prepared, prompts, prompted_block)
+        });
+        Tensor::cat(embeddings, 0)
+    }
+
+    /// [`ImageEncoder::resume`] for some of the prepared views, keeping what the pullback needs.
+    ///
+    /// Shapes: views `[chosen]`, prompts `[chosen, 2, width]`, result `[chosen, embed]`.
+    pub fn resume_traced(
+        &self,
+        prepared: &Prepared,
+        views: Tensor<1, Int>,
+        prompts: Tensor<3>,
+        prompted_block: usize,
+    ) -> (Tensor<2>, ImageTrace) {
+        let prepared = prepared.select(views);
+        let jobs = self.traced_jobs(prompts.dims()[0]);
+        let passes = self.lanes.map(jobs, |views| {
+            let prepared = prepared.narrow(views.start, views.len());
+            let prompts = prompts.clone().narrow(0, views.start, views.len());
+            let (embeddings, trace) = self.tower.resume_traced(prepared, prompts, prompted_block);
+            (embeddings, (views, trace))
+        });
+        let (embeddings, jobs) = passes.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
+        (Tensor::cat(embeddings, 0), ImageTrace { jobs, prompted_block })
+    }
+
+    /// Gradient at the prompts from the gradient at the embeddings.
+    ///
+    /// Shapes: `[chosen, embed] -> [chosen, 2, width]`.
+    pub fn pullback(&self, trace: &ImageTrace, gradient: Tensor<2>) -> Tensor<3> {
+        let prompts = self.lanes.map(trace.jobs.iter().collect(), |(views, trace_of_job)| {
+            let gradient = gradient.clone().narrow(0, views.start, views.len());
+            self.tower.resume_pullback(trace_of_job, gradient, trace.prompted_block)
+        });
+        Tensor::cat(prompts, 0)
+    }
+
+    /// View 0 is a job of its own, so that its results do not depend on how many views there are.
+    fn view_jobs(&self, views: usize) -> Vec<Range<usize>> {
+        let per_job = self.views_per_job();
+        let mut jobs = vec![0..views.min(1)];
+        jobs.extend((1..views).step_by(per_job).map(|start| start..(start + per_job).min(views)));
+        jobs
+    }
+
+    /// Few views are traced, so the jobs are smaller.
+    fn traced_jobs(&self, views: usize) -> Vec<Range<usize>> {
+        let per_job = self.views_per_job().div_ceil(4);
+        (0..views).step_by(per_job).map(|start| start..(start + per_job).min(views)).collect()
+    }
+
+    fn views_per_job(&self) -> usize {
+        let tokens = self.tower.position_embedding.dims()[0];
+        self.lanes.items_per_job(tokens).min(MOST_VIEWS_PER_JOB)
+    }
+}
+
+/// Small images would otherwise make too few jobs to share.
+const MOST_VIEWS_PER_JOB: usize = 16;

@@ -1,0 +1,53 @@
+//! Layer normalisation over the last axis, with the pullback that frozen blocks need.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::module::layer_norm;
+
+use crate::config::LAYER_NORM_EPSILON;
+
+/// `(x - mean) / sqrt(variance + epsilon) * weight + bias` over the last axis.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// Gain. Shape: `[width]`.
+    pub weight: Param<Tensor<1>>,
+    /// Offset. Shape: `[width]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+/// What [`LayerNorm::pullback`] needs of the forward pass.
+#[derive(Debug, Clone)]
+pub struct NormTrace {
+    /// `(x - mean) / std`. Shape: that of the input.
+    normalized: Tensor<3>,
+    /// `1 / std`. Shape: `[batch, token, 1]`.
+    inverse_std: Tensor<3>,
+}
+
+impl LayerNorm {
+    /// Shape of input and output: `[..., width]`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        layer_norm(x, self.weight.val(), Some(self.bias.val()), LAYER_NORM_EPSILON)
+    }
+
+    /// [`LayerNorm::forward`], keeping what the pullback needs. Shapes: `[batch, token, width]`.
+    pub fn forward_traced(&self, x: Tensor<3>) -> (Tensor<3>, NormTrace) {
+        let mean = x.clone().mean_dim(2);
+        let centered = x - mean;
+        let variance = centered.clone().square().mean_dim(2);
+        let inverse_std = (variance + LAYER_NORM_EPSILON).sqrt().recip();
+        let normalized = centered * inverse_std.clone();
+        let output =
+            normalized.clone() * self.weight.val().unsqueeze() + self.bias.val().unsqueeze();
+        (output, NormTrace { normalized, inverse_std })
+    }
+
+    /// Gradient at the input from the gradient at the output. Shapes: `[batch, token, width]`.
+    pub fn pullback(&self, trace: &NormTrace, gradient: Tensor<3>) -> Tensor<3> {
+        let NormTrace { normalized, inverse_std } = trace.clone();
+        let scaled = gradient * self.weight.val().unsqueeze();
+        let mean = scaled.clone().mean_dim(2);
+        let projection = (scaled.clone() * normalized.clone()).mean_dim(2);
+        (scaled - mean - normalized * projection) * inverse_std
+    }
+}

@@ -1,0 +1,173 @@
+//! The text tower over a whole set of class prompts.
+
+use std::ops::Range;
+
+use burn::tensor::{Int, Tensor, TensorData};
+
+use crate::attention::KeyValue;
+use crate::lanes::Lanes;
+use crate::prompt::{Item, PromptGroup, PromptSet};
+use crate::text::{PrefixTrace, SuffixTrace, TextTower};
+
+/// A text tower that runs the shared prefix of class prompts once and spreads the classes over
+/// the lanes of the machine.
+#[derive(Debug, Clone)]
+pub struct TextEncoder {
+    tower: TextTower,
+    lanes: Lanes,
+}
+
+/// What [`TextEncoder::pullback`] needs.
+#[derive(Debug)]
+pub struct TextTrace {
+    prefix: PrefixTrace,
+    /// In the order of the jobs.
+    suffixes: Vec<SuffixTrace>,
+}
+
+/// Some classes of one group of a prompt set.
+struct Job<'a> {
+    group: &'a PromptGroup,
+    members: Range<usize>,
+}
+
+impl TextEncoder {
+    /// Wraps a tower.
+    pub fn new(tower: TextTower, lanes: Lanes) -> Self {
+        Self { tower, lanes }
+    }
+
+    /// The tower.
+    pub fn tower(&self) -> &TextTower {
+        &self.tower
+    }
+
+    /// Embeddings of all prompts, not normalised.
+    ///
+    /// Shapes: context `[context, width]`, result `[class, embed]`.
+    pub fn forward(&self, prompts: &PromptSet, context: Option<&Tensor<2>>) -> Tensor<2> {
+        let prefix = self.tower.prefix(self.prefix_tokens(prompts, context));
+        let embeddings = self.lanes.map(self.jobs(prompts), |job| {
+            self.tower.suffix(self.suffix_tokens(prompts, &job, context), &prefix)
+        });
+        self.in_class_order(prompts, Tensor::cat(embeddings, 0))
+    }
+
+    /// [`TextEncoder::forward`], keeping what the pullback needs.
+    pub fn forward_traced(
+        &self,
+        prompts: &PromptSet,
+        context: &Tensor<2>,
+    ) -> (Tensor<2>, TextTrace) {
+        let tokens = self.prefix_tokens(prompts, Some(context));
+        let (key_values, prefix) = self.tower.prefix_traced(tokens);
+        let passes = self.lanes.map(self.jobs(prompts), |job| {
+            let tokens = self.suffix_tokens(prompts, &job, Some(context));
+            self.tower.suffix_traced(tokens, &key_values)
+        });
+        let (embeddings, suffixes) = passes.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
+        let embeddings = self.in_class_order(prompts, Tensor::cat(embeddings, 0));
+        (embeddings, TextTrace { prefix, suffixes })
+    }
+
+    /// Gradient at the context from the gradient at the embeddings.
+    ///
+    /// Shapes: `[class, embed] -> [context, width]`.
+    pub fn pullback(
+        &self,
+        prompts: &PromptSet,
+        trace: &TextTrace,
+        gradient: Tensor<2>,
+    ) -> Tensor<2> {
+        let jobs = self.jobs(prompts).into_iter().zip(&trace.suffixes).collect();
+        let gradients = self.lanes.map(jobs, |(job, trace): (Job<'_>, &SuffixTrace)| {
+            let classes = class_indices(&job.group.classes[job.members.clone()], &gradient);
+            let of_job = self.tower.suffix_pullback(trace, gradient.clone().select(0, classes));
+            (of_job.prefix, context_gradients(&job.group.suffixes[0], of_job.tokens))
+        });
+        let mut at_context: Vec<Option<Tensor<2>>> = vec![None; prompts.n_context()];
+        let mut at_prefix: Option<Vec<KeyValue>> = None;
+        for (prefix, context) in gradients {
+            at_prefix = Some(match at_prefix {
+                None => prefix,
+                Some(sum) => sum.into_iter().zip(prefix).map(|(sum, part)| sum.add(part)).collect(),
+            });
+            accumulate(&mut at_context, context);
+        }
+        let at_prefix = at_prefix.expect("a prompt set has classes");
+        let tokens = self.tower.prefix_pullback(&trace.prefix, at_prefix);
+        accumulate(&mut at_context, context_gradients(prompts.prefix(), tokens));
+        Tensor::cat(
+            at_context
+                .into_iter()
+                .map(|row| row.expect("every context vector has a place"))
+                .collect(),
+            0,
+        )
+    }
+
+    fn prefix_tokens(&self, prompts: &PromptSet, context: Option<&Tensor<2>>) -> Tensor<3> {
+        self.tower.embed(&[prompts.prefix()], 0, context)
+    }
+
+    fn suffix_tokens(
+        &self,
+        prompts: &PromptSet,
+        job: &Job<'_>,
+        context: Option<&Tensor<2>>,
+    ) -> Tensor<3> {
+        let texts: Vec<&[Item]> =
+            job.group.suffixes[job.members.clone()].iter().map(Vec::as_slice).collect();
+        self.tower.embed(&texts, prompts.prefix().len(), context)
+    }
+
+    fn jobs<'a>(&self, prompts: &'a PromptSet) -> Vec<Job<'a>> {
+        let jobs_of_group = |group: &'a PromptGroup| {
+            let count = group.classes.len();
+            let per_job = self.lanes.items_per_job(group.suffixes[0].len());
+            (0..count)
+                .step_by(per_job)
+                .map(move |start| Job { group, members: start..(start + per_job).min(count) })
+        };
+        prompts.groups().iter().flat_map(jobs_of_group).collect()
+    }
+
+    /// From the order of the jobs to the order of the classes.
+    fn in_class_order(&self, prompts: &PromptSet, embeddings: Tensor<2>) -> Tensor<2> {
+        let classes: Vec<usize> =
+            prompts.groups().iter().flat_map(|group| group.classes.iter().copied()).collect();
+        let mut positions = vec![0; classes.len()];
+        for (position, class) in classes.into_iter().enumerate() {
+            positions[class] = position;
+        }
+        let positions = class_indices(&positions, &embeddings);
+        embeddings.select(0, positions)
+    }
+}
+
+fn class_indices(classes: &[usize], like: &Tensor<2>) -> Tensor<1, Int> {
+    let classes: Vec<i64> = classes.iter().map(|&class| class as i64).collect();
+    let length = classes.len();
+    Tensor::from_data(TensorData::new(classes, [length]), &like.device())
+}
+
+/// Gradients at the context vectors among `items`, summed over the texts. Shape: `[1, width]`.
+fn context_gradients(items: &[Item], tokens: Tensor<3>) -> Vec<(usize, Tensor<2>)> {
+    let mut gradients = Vec::new();
+    for (position, item) in items.iter().enumerate() {
+        if let Item::Context(index) = *item {
+            gradients
+                .push((index, tokens.clone().narrow(1, position, 1).sum_dim(0).squeeze_dim(0)));
+        }
+    }
+    gradients
+}
+
+fn accumulate(sums: &mut [Option<Tensor<2>>], parts: Vec<(usize, Tensor<2>)>) {
+    for (index, part) in parts {
+        sums[index] = Some(match sums[index].take() {
+            None => part,
+            Some(sum) => sum + part,
+        });
+    }
+}

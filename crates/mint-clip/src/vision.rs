@@ -1,0 +1,203 @@
+//! The image tower: a vision transformer whose class token becomes the image's embedding.
+
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+
+use crate::attention::Mask;
+use crate::block::{Block, FinishTrace, PrepareTrace, Prepared, Rows};
+use crate::linear::pull_through;
+use crate::norm::{LayerNorm, NormTrace};
+
+/// Position of the class token.
+const CLASS_TOKEN: usize = 0;
+
+/// Frozen image tower. Its functions work on whatever views they are given at once; see
+/// [`crate::ImageEncoder`] for the one that spreads many views over the cores.
+#[derive(Module, Debug)]
+pub struct VisionTower {
+    /// `[3 * patch * patch] -> [width]`, no bias; the input is ordered channel, row, column.
+    pub patch_embedding: Linear,
+    /// Shape: `[width]`.
+    pub class_embedding: Param<Tensor<1>>,
+    /// Shape: `[token, width]`.
+    pub position_embedding: Param<Tensor<2>>,
+    /// Before the blocks.
+    pub ln_pre: LayerNorm,
+    /// In order.
+    pub blocks: Vec<Block>,
+    /// After the blocks, on the class token.
+    pub ln_post: LayerNorm,
+    /// `[width] -> [embed]`, no bias.
+    pub projection: Linear,
+    /// Side of a patch in pixels.
+    pub patch_size: usize,
+}
+
+/// Which class tokens a pass over views keeps, and where prompts are to be inserted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassConfig {
+    /// 0-based blocks after which the class token is kept, in ascending order.
+    pub levels: Vec<usize>,
+    /// 0-based block that takes the prompts.
+    pub prompted_block: usize,
+}
+
+/// A pass over views without prompts.
+#[derive(Debug, Clone)]
+pub struct UnpromptedPass {
+    /// Class tokens after the chosen blocks, one tensor a level. Shape: `[view, width]` each.
+    pub class_tokens: Vec<Tensor<2>>,
+    /// Embeddings, not normalised. Shape: `[view, embed]`.
+    pub embeddings: Tensor<2>,
+    /// Input of the prompted block, which a prompted pass starts from.
+    pub prepared: Prepared,
+}
+
+/// What [`VisionTower::resume_pullback`] needs.
+#[derive(Debug, Clone)]
+pub struct ResumeTrace {
+    prompted: FinishTrace,
+    later: Vec<(PrepareTrace, FinishTrace)>,
+    ln_post: NormTrace,
+}
+
+impl VisionTower {
+    /// Embeddings of normalised pixels, not normalised.
+    ///
+    /// Shapes: `[view, channel, row, column] -> [view, embed]`.
+    pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
+        let mut x = self.embed(pixels);
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = block.forward(x, self.rows(index), Mask::None);
+        }
+        self.head(x)
+    }
+
+    /// Tokens before the first block. Shape: `[view, token, width]`.
+    pub fn embed(&self, pixels: Tensor<4>) -> Tensor<3> {
+        let patches = self.patch_embedding.forward(self.patches(pixels));
+        let [views, _, width] = patches.dims();
+        let class_token = self.class_embedding.val().reshape([1, 1, width]);
+        let tokens = Tensor::cat(vec![class_token.expand([views, 1, width]), patches], 1);
+        self.ln_pre.forward(tokens + self.position_embedding.val().unsqueeze())
+    }
+
+    /// [`VisionTower::forward`], keeping class tokens and the prompted block's input.
+    pub fn unprompted_pass(&self, pixels: Tensor<4>, config: &PassConfig) -> UnpromptedPass {
+        let mut x = self.embed(pixels);
+        let mut class_tokens = Vec::with_capacity(config.levels.len());
+        let mut prompted = None;
+        for (index, block) in self.blocks.iter().enumerate() {
+            let prepared = block.prepare(x, self.rows(index));
+            if index == config.prompted_block {
+                prompted = Some(prepared.clone());
+            }
+            x = block.finish(prepared, None, Mask::None);
+            if config.levels.contains(&index) {
+                class_tokens.push(class_token(x.clone()).squeeze_dim(1));
+            }
+        }
+        let prepared = prompted.expect("the prompted block is one of the tower's");
+        UnpromptedPass { class_tokens, embeddings: self.head(x), prepared }
+    }
+
+    /// Embeddings with prompts, from the prompted block on.
+    ///
+    /// Row 0 of a view's prompt becomes an extra key token, row 1 an extra value token.
+    /// Shapes: prompts `[view, 2, width]`, result `[view, embed]`, not normalised.
+    pub fn resume(
+        &self,
+        prepared: Prepared,
+        prompts: Tensor<3>,
+        prompted_block: usize,
+    ) -> Tensor<2> {
+        let (block, later) = self.split_blocks(prompted_block);
+        let extra = block.attention.key_value(row(&prompts, 0), row(&prompts, 1));
+        let mut x = block.finish(prepared, Some(extra), Mask::None);
+        for (index, block) in later {
+            x = block.forward(x, self.rows(index), Mask::None);
+        }
+        self.head(x)
+    }
+
+    /// [`VisionTower::resume`], keeping what the pullback needs.
+    pub fn resume_traced(
+        &self,
+        prepared: Prepared,
+        prompts: Tensor<3>,
+        prompted_block: usize,
+    ) -> (Tensor<2>, ResumeTrace) {
+        let (block, rest) = self.split_blocks(prompted_block);
+        let extra = block.attention.key_value(row(&prompts, 0), row(&prompts, 1));
+        let (mut x, prompted) = block.finish_traced(prepared, Some(extra), Mask::None);
+        let mut later = Vec::with_capacity(self.blocks.len());
+        for (index, block) in rest {
+            let (prepared, prepare_trace) = block.prepare_traced(x, self.rows(index));
+            let (output, finish_trace) = block.finish_traced(prepared, None, Mask::None);
+            later.push((prepare_trace, finish_trace));
+            x = output;
+        }
+        let (normalized, ln_post) = self.ln_post.forward_traced(class_token(x));
+        let embeddings = self.projection.forward(normalized).squeeze_dim(1);
+        (embeddings, ResumeTrace { prompted, later, ln_post })
+    }
+
+    /// Gradient at the prompts from the gradient at the embeddings.
+    ///
+    /// Shapes: `[view, embed] -> [view, 2, width]`.
+    pub fn resume_pullback(
+        &self,
+        trace: &ResumeTrace,
+        gradient: Tensor<2>,
+        prompted_block: usize,
+    ) -> Tensor<3> {
+        let (prompted, later) = self.split_blocks(prompted_block);
+        let gradient = pull_through(&self.projection, gradient.unsqueeze_dim(1));
+        let mut gradient = self.ln_post.pullback(&trace.ln_post, gradient);
+        let blocks: Vec<&Block> = later.map(|(_, block)| block).collect();
+        for (block, (prepare_trace, finish_trace)) in blocks.iter().zip(&trace.later).rev() {
+            let (prepared, _) = block.finish_pullback(finish_trace, gradient);
+            gradient = block.prepare_pullback(prepare_trace, prepared);
+        }
+        let extra = prompted.finish_pullback_extra(&trace.prompted, gradient);
+        let (key_token, value_token) = prompted.attention.key_value_pullback(extra);
+        Tensor::cat(vec![key_token, value_token], 1)
+    }
+
+    /// Pixels as rows of patches. Shape: `[view, patch, 3 * patch * patch]`.
+    fn patches(&self, pixels: Tensor<4>) -> Tensor<3> {
+        let [views, channels, height, width] = pixels.dims();
+        let side = self.patch_size;
+        let (rows, columns) = (height / side, width / side);
+        pixels
+            .reshape([views, channels, rows, side, columns, side])
+            .permute([0, 2, 4, 1, 3, 5])
+            .reshape([views, rows * columns, channels * side * side])
+    }
+
+    /// Class token to embedding. Shapes: `[view, row, width] -> [view, embed]`.
+    fn head(&self, x: Tensor<3>) -> Tensor<2> {
+        self.projection.forward(self.ln_post.forward(class_token(x))).squeeze_dim(1)
+    }
+
+    /// Of the last block only the class token is read.
+    fn rows(&self, index: usize) -> Rows {
+        if index + 1 == self.blocks.len() { Rows::Only(CLASS_TOKEN) } else { Rows::All }
+    }
+
+    /// The prompted block, and the blocks behind it with their indices.
+    fn split_blocks(&self, prompted: usize) -> (&Block, impl Iterator<Item = (usize, &Block)>) {
+        (&self.blocks[prompted], self.blocks.iter().enumerate().skip(prompted + 1))
+    }
+}
+
+/// Shape: `[view, row, width] -> [view, 1, width]`.
+fn class_token(x: Tensor<3>) -> Tensor<3> {
+    x.narrow(1, CLASS_TOKEN, 1)
+}
+
+/// One row of each prompt. Shape: `[view, 1, width]`.
+fn row(prompts: &Tensor<3>, index: usize) -> Tensor<3> {
+    prompts.clone().narrow(1, index, 1)
+}
