@@ -1,1 +1,32 @@
-//! stub
+//! The test sets: where their images are, what their classes are called, and how files become
+//! pixels.
+//!
+//! Images are decoded as the published results were: RGB with alpha dropped (not composited) and
+//! EXIF orientation ignored.
+//!
+//! ```no_run
+//! use mint_datasets::{Order, TestSet};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let set = TestSet::ImageNetR.find("data".as_ref())?;
+//! for index in set.order(Order::Shuffled(0)).into_iter().take(10) {
+//!     let image = set.load(index)?;
+//!     println!("{}: {:?}", set.class_names[set.images[index].label], image.dimensions());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod class_names;
+mod decode;
+mod image_folder;
+mod image_set;
+mod imagenet;
+mod test_set;
+
+pub use class_names::{ClassNamesError, read_class_names};
+pub use decode::{DecodeError, decode};
+pub use image_folder::{FolderError, open_image_folder};
+pub use image_set::{ImageError, ImageSet, LabelledImage, Order, Source};
+pub use imagenet::{Class, ImageNet};
+pub use test_set::{FolderNames, TestSet, UnknownTestSet};

@@ -1,8 +1,8 @@
-//! The small CLIP of the recordings.
+//! The small CLIP of the recordings, for the tests of this crate and of mint-tuner.
 
-use std::path::Path;
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use mint_clip::weights::RawTensor;
 use mint_clip::{Clip, Lanes, LoadOptions, StateDict};
 use mint_golden::Recording;
@@ -24,7 +24,7 @@ pub fn small_clip() -> Clip {
     let embedding = RawTensor { shape: vec![vocabulary, width], values };
     tensors.insert("token_embedding.weight", embedding);
     Clip::from_state_dict(tensors, LoadOptions::default(), &Device::flex(), Lanes::new(2))
-        .unwrap_or_else(|error| panic!("{}: {error}", Path::new("small_clip").display()))
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A recorded tensor.
@@ -33,7 +33,18 @@ pub fn tensor<const D: usize>(recording: &Recording, name: &str) -> Tensor<D> {
     Tensor::from_data(data, &Device::flex())
 }
 
+/// A recorded tensor of integers.
+pub fn int_tensor<const D: usize>(recording: &Recording, name: &str) -> Tensor<D, Int> {
+    let data = TensorData::new(recording.integers(name), recording.shape(name));
+    Tensor::from_data(data, &Device::flex())
+}
+
 /// The values of a tensor in row-major order.
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec::<f32>().expect("the tensor holds floats")
+}
+
+/// The values of an integer tensor in row-major order.
+pub fn integers<const D: usize>(tensor: Tensor<D, Int>) -> Vec<i64> {
+    tensor.try_into_vec_as::<i64>().expect("the tensor holds integers")
 }

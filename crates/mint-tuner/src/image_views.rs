@@ -1,0 +1,47 @@
+//! One image as the methods see it: its views, and what has been computed of them.
+
+use std::cell::OnceCell;
+
+use burn::tensor::Tensor;
+use mint_clip::{Clip, PassConfig, UnpromptedPass};
+
+/// The views of one image. What several methods read is computed once, when first asked for.
+pub struct ImageViews<'a> {
+    clip: &'a Clip,
+    pixels: Tensor<4>,
+    pass_config: &'a PassConfig,
+    pass: OnceCell<UnpromptedPass>,
+    clean_embedding: OnceCell<Tensor<2>>,
+}
+
+impl<'a> ImageViews<'a> {
+    /// Normalised pixels of all views, the clean one first. Shape: `[view, channel, row, column]`.
+    pub fn new(clip: &'a Clip, pixels: Tensor<4>, pass_config: &'a PassConfig) -> Self {
+        Self { clip, pixels, pass_config, pass: OnceCell::new(), clean_embedding: OnceCell::new() }
+    }
+
+    /// The model that looks at the views.
+    pub fn clip(&self) -> &'a Clip {
+        self.clip
+    }
+
+    /// Number of views.
+    pub fn count(&self) -> usize {
+        self.pixels.dims()[0]
+    }
+
+    /// The pass of all views without prompts.
+    pub fn pass(&self) -> &UnpromptedPass {
+        self.pass
+            .get_or_init(|| self.clip.image.unprompted_pass(self.pixels.clone(), self.pass_config))
+    }
+
+    /// Embedding of view 0, not normalised. Shape: `[1, embed]`.
+    pub fn clean_embedding(&self) -> Tensor<2> {
+        if let Some(pass) = self.pass.get() {
+            return pass.embeddings.clone().narrow(0, 0, 1);
+        }
+        let encode = || self.clip.image.forward(self.pixels.clone().narrow(0, 0, 1));
+        self.clean_embedding.get_or_init(encode).clone()
+    }
+}

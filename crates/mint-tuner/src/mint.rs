@@ -1,0 +1,80 @@
+//! MINT: memory-infused prompt tuning.
+
+use burn::tensor::Tensor;
+use mint_clip::{Clip, Tokenizer};
+
+use crate::adaptation::{Adaptation, Step};
+use crate::config::{BankLifetime, MintConfig};
+use crate::image_views::ImageViews;
+use crate::memory_bank::MemoryBank;
+use crate::method::{Method, MethodError, Outcome, StepSummary, ViewDemand, read_scores};
+use crate::prompt_learner::PromptLearner;
+
+/// Adapts a memory bank and a context to each image before it is classified.
+#[derive(Debug)]
+pub struct Mint {
+    config: MintConfig,
+    context: Tensor<2>,
+    start_bank: MemoryBank,
+    bank: MemoryBank,
+    learner: Option<PromptLearner>,
+}
+
+impl Mint {
+    /// With the context `[context, width]` that every image starts from, and a random bank.
+    pub fn new(config: MintConfig, clip: &Clip, context: Tensor<2>) -> Result<Self, MethodError> {
+        config.check()?;
+        config.pass(&clip.config)?;
+        let width = clip.config.vision.width;
+        let bank = MemoryBank::random(config.bank_slots, width, config.bank_seed, &clip.device);
+        Ok(Self { config, context, start_bank: bank.clone(), bank, learner: None })
+    }
+
+    /// The bank as it is now.
+    pub fn bank(&self) -> &MemoryBank {
+        &self.bank
+    }
+}
+
+impl Method for Mint {
+    fn name(&self) -> &'static str {
+        "mint"
+    }
+
+    fn view_demand(&self) -> ViewDemand {
+        ViewDemand::All
+    }
+
+    fn start_test_set(
+        &mut self,
+        clip: &Clip,
+        tokenizer: &Tokenizer,
+        class_names: &[String],
+    ) -> Result<(), MethodError> {
+        if self.config.bank_lifetime != BankLifetime::Run {
+            self.bank = self.start_bank.clone();
+        }
+        let context = self.context.clone();
+        self.learner = Some(PromptLearner::new(clip, tokenizer, class_names, context)?);
+        Ok(())
+    }
+
+    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+        if self.config.bank_lifetime == BankLifetime::Image {
+            self.bank = self.start_bank.clone();
+        }
+        let learner = self.learner.as_ref().expect("a test set was started");
+        let mut adaptation =
+            Adaptation::new(&self.config, views.clip(), learner, &mut self.bank, views.pass())?;
+        let steps: Vec<Step> = (0..self.config.steps).map(|_| adaptation.step()).collect();
+        let scores = read_scores(adaptation.predict())?;
+        Ok(Outcome { scores, steps: steps.into_iter().map(summary).collect::<Result<_, _>>()? })
+    }
+}
+
+fn summary(step: Step) -> Result<StepSummary, MethodError> {
+    let read = |value: Tensor<1>| {
+        value.try_into_scalar::<f32>().map_err(|error| MethodError::Device(format!("{error:?}")))
+    };
+    Ok(StepSummary { loss: read(step.loss)?, entropy: read(step.entropy)? })
+}

@@ -1,0 +1,65 @@
+//! Learned context in the class prompts, and the texts' embeddings at its start.
+
+use burn::tensor::Tensor;
+use mint_clip::tokenizer::TokenizerError;
+use mint_clip::{Clip, ContextPlaces, PromptSet, TextTrace, Tokenizer};
+
+/// The prompts of a test set's classes with context vectors that start at the same values for
+/// every image.
+#[derive(Debug)]
+pub struct PromptLearner {
+    prompts: PromptSet,
+    start: Tensor<2>,
+    start_features: Tensor<2>,
+    start_trace: TextTrace,
+}
+
+impl PromptLearner {
+    /// Puts the context `[context, width]` before the names of `class_names`.
+    ///
+    /// The texts are run once, here: since every image starts from the same context, the
+    /// embeddings and the trace of its first step are the same for all images.
+    pub fn new(
+        clip: &Clip,
+        tokenizer: &Tokenizer,
+        class_names: &[String],
+        start: Tensor<2>,
+    ) -> Result<Self, TokenizerError> {
+        let places = ContextPlaces { before: start.dims()[0], after: 0 };
+        let prompts = PromptSet::with_context(tokenizer, class_names, places)?;
+        let (start_features, start_trace) = clip.text.forward_traced(&prompts, &start);
+        Ok(Self { prompts, start, start_features, start_trace })
+    }
+
+    /// The context that every image starts from. Shape: `[context, width]`.
+    pub fn start(&self) -> Tensor<2> {
+        self.start.clone()
+    }
+
+    /// The texts' embeddings at the start, not normalised. Shape: `[class, embed]`.
+    pub fn start_features(&self) -> Tensor<2> {
+        self.start_features.clone()
+    }
+
+    /// The texts' embeddings with another context, not normalised. Shape: `[class, embed]`.
+    pub fn features(&self, clip: &Clip, context: &Tensor<2>) -> Tensor<2> {
+        clip.text.forward(&self.prompts, Some(context))
+    }
+
+    /// [`PromptLearner::features`] with what [`PromptLearner::pullback`] needs.
+    pub fn features_traced(&self, clip: &Clip, context: &Tensor<2>) -> (Tensor<2>, TextTrace) {
+        clip.text.forward_traced(&self.prompts, context)
+    }
+
+    /// Gradient at the context from the gradient at the embeddings; no trace means the start's.
+    ///
+    /// Shapes: `[class, embed] -> [context, width]`.
+    pub fn pullback(
+        &self,
+        clip: &Clip,
+        trace: Option<&TextTrace>,
+        gradient: Tensor<2>,
+    ) -> Tensor<2> {
+        clip.text.pullback(&self.prompts, trace.unwrap_or(&self.start_trace), gradient)
+    }
+}
