@@ -16,8 +16,8 @@ pub enum DecodeError {
 
 /// Decodes an image. Alpha is dropped without compositing, EXIF orientation is ignored.
 ///
-/// Every format but JPEG gives Pillow's samples. With the default JPEG decoder a few percent of
-/// the samples differ from libjpeg-turbo's by some levels; the feature `libjpeg` decodes with
+/// Every format but JPEG gives Pillow's samples. With the default JPEG decoder up to a fifth of
+/// the samples differ from libjpeg-turbo's, by at most 6 levels of 255; the feature `libjpeg` decodes with
 /// libjpeg-turbo's own algorithm instead.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     #[cfg(feature = "libjpeg")]

@@ -22,6 +22,8 @@ mod decode;
 mod image_folder;
 mod image_set;
 mod imagenet;
+#[cfg(feature = "libjpeg")]
+mod libjpeg;
 mod test_set;
 
 pub use class_names::{ClassNamesError, read_class_names};
