@@ -1,1 +1,36 @@
-fn main() {}
+//! Test-time adaptation for CLIP on the command line.
+
+mod args;
+mod commands;
+mod demo;
+mod model;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    output::start_logging();
+    let result = match cli.command {
+        None => commands::run::run(&cli.run),
+        Some(Command::Predict(args)) => commands::predict::run(&args),
+        Some(Command::Datasets(args)) => commands::datasets::run(&args),
+        Some(Command::Report(args)) => commands::report::run(&args),
+        Some(Command::Completions { shell }) => {
+            output::completions(shell);
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

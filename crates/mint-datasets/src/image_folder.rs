@@ -12,10 +12,7 @@ const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// None of the places has the set.
-    #[error(
-        "{title} was not found: looked for class folders such as `{example}` in {}",
-        places.iter().map(|place| format!("`{}`", place.display())).collect::<Vec<_>>().join(", ")
-    )]
+    #[error("{title} was not found")]
     NotFound {
         /// Name of the set.
         title: String,

@@ -86,6 +86,17 @@ impl TestSet {
         }
     }
 
+    /// Where the set can be had.
+    pub fn origin(self) -> &'static str {
+        match self {
+            TestSet::ImageNetA => "https://people.eecs.berkeley.edu/~hendrycks/imagenet-a.tar",
+            TestSet::ImageNetR => "https://people.eecs.berkeley.edu/~hendrycks/imagenet-r.tar",
+            TestSet::ImageNetV2 => "https://huggingface.co/datasets/vaishaal/ImageNetV2",
+            TestSet::ImageNetSketch => "https://github.com/HaohanWang/ImageNet-Sketch",
+            TestSet::ImageNet => "https://image-net.org (registration needed)",
+        }
+    }
+
     /// Number of images in the complete set.
     pub fn n_images(self) -> usize {
         match self {

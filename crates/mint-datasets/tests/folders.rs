@@ -72,9 +72,11 @@ fn every_usual_folder_and_the_folder_itself_are_found() {
 fn missing_empty_and_wrong_folders_say_what_and_where() {
     let data = TempDir::new().expect("a folder");
     let error = TestSet::ImageNetA.find(data.path()).expect_err("nothing is there");
-    let message = error.to_string();
-    assert!(message.contains("ImageNet-A") && message.contains("imagenet-a"), "{message}");
-    assert!(message.contains("n01498041"), "an example of what was looked for: {message}");
+    let FolderError::NotFound { title, example, places } = error else {
+        panic!("the set is not there: {error}")
+    };
+    assert_eq!((title.as_str(), example.as_str()), ("ImageNet-A", "n01498041"));
+    assert_eq!(places[0], data.path().join("imagenet-a"));
 
     let root = data.path().join("imagenet-a");
     fs::create_dir_all(root.join("n01498041")).expect("the folder can be made");

@@ -1,0 +1,187 @@
+//! The command line as it is typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use mint_eval::{MethodId, Shard};
+
+/// Test-time adaptation for CLIP: adapts to each image without labels, then classifies it.
+///
+/// Without any option the embedded demo is run.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do instead of evaluating test sets.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Options of an evaluation.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Everything but evaluating.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Classify images with class names of your own
+    Predict(PredictArgs),
+    /// List the test sets and where they are, or check every image of them
+    Datasets(DatasetsArgs),
+    /// Print the tables of finished runs
+    Report(ReportArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Options of an evaluation.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Test sets, divided by slashes or commas: A, R, V, K, I, or demo-A ... demo-I
+    #[arg(long, value_name = "SETS")]
+    pub test_sets: Option<String>,
+    /// A folder with one folder of images a class, as a further test set
+    #[arg(long, value_name = "DIR")]
+    pub image_folder: Vec<PathBuf>,
+    /// Class names for `--image-folder`, in the order of the sorted folders
+    #[arg(long, value_name = "FILE", requires = "image_folder")]
+    pub class_names: Option<PathBuf>,
+    /// Folder that holds the test sets
+    #[arg(long, value_name = "DIR", env = "MINT_DATA", default_value = "data")]
+    pub data: PathBuf,
+    /// Model, methods and views
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// At most so many images of each set
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// One part of the images, counted from 0
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Order of the images
+    #[arg(long)]
+    pub order: Option<OrderArg>,
+    /// Folder for the record of the run [default: the next free number in `runs`; none for the demo]
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Form of the results on standard output
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+    /// Stop at the first image that cannot be read
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Which model looks at the images, and how.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// Methods, divided by commas, or `all` [default: mint; for the demo all]
+    #[arg(long, value_name = "METHODS", value_delimiter = ',')]
+    pub method: Vec<String>,
+    /// CLIP's weights, safetensors with OpenAI's tensor names
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Context that learned prompts start from: a safetensors file with the tensor `ctx`,
+    /// `words:a photo of a`, or `random:SEED`
+    #[arg(long, value_name = "START")]
+    pub context: Option<String>,
+    /// Settings from a TOML file; options given here count more
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Views of each image, the clean one included [default: 64]
+    #[arg(long, value_name = "N")]
+    pub views: Option<usize>,
+    /// Steps of adaptation for each image [default: 3]
+    #[arg(long, value_name = "N")]
+    pub steps: Option<usize>,
+    /// Decides the order of the images and every random view [default: 0]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Cores that run the model [default: all]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Threads that decode images and make views [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub loader_threads: Option<usize>,
+}
+
+/// Options of `predict`.
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// Image files
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+    /// Class names divided by commas, or a file: a JSON list, or one name a line
+    #[arg(long, value_name = "NAMES|FILE")]
+    pub classes: String,
+    /// Model, methods and views
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Form of the results on standard output
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// Options of `datasets`.
+#[derive(Debug, Args)]
+pub struct DatasetsArgs {
+    /// `doctor` decodes every image and names those that cannot be used
+    pub action: Option<DatasetsAction>,
+    /// Folder that holds the test sets
+    #[arg(long, value_name = "DIR", env = "MINT_DATA", default_value = "data")]
+    pub data: PathBuf,
+}
+
+/// What `datasets` does beyond listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DatasetsAction {
+    /// Decode every image.
+    Doctor,
+}
+
+/// Options of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Folder of a run, or of several
+    pub folder: PathBuf,
+    /// Form of the results on standard output
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// Form of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for the terminal
+    Text,
+    /// One JSON object
+    Json,
+    /// A table for a document
+    Markdown,
+}
+
+/// Order of the images of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OrderArg {
+    /// Shuffled once, from the seed
+    Shuffled,
+    /// As the files are sorted
+    File,
+}
+
+/// Splits what was typed at slashes and commas.
+pub fn split_names(text: &str) -> Vec<&str> {
+    text.split(['/', ',']).map(str::trim).filter(|name| !name.is_empty()).collect()
+}
+
+/// The methods that were typed; nothing if none were.
+pub fn parse_methods(names: &[String]) -> anyhow::Result<Option<Vec<MethodId>>> {
+    if names.iter().any(|name| name == "all") {
+        return Ok(Some(MethodId::ALL.to_vec()));
+    }
+    let parse = |name: &String| name.parse::<MethodId>().map_err(anyhow::Error::msg);
+    let methods = names.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok((!methods.is_empty()).then_some(methods))
+}

@@ -1,0 +1,6 @@
+//! One file a command.
+
+pub mod datasets;
+pub mod predict;
+pub mod report;
+pub mod run;

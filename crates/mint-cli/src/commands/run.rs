@@ -1,0 +1,192 @@
+//! Evaluates test sets; without any named, the demo.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use mint_datasets::{FolderError, ImageSet, TestSet, open_image_folder, read_class_names};
+use mint_eval::{
+    Evaluation, Host, ImageOrder, Record, Row, RunConfig, RunInfo, TableStyle, Versions, table,
+};
+
+use crate::args::{Format, OrderArg, RunArgs, split_names};
+use crate::demo;
+use crate::model::{Model, loop_config, resolve_config};
+use crate::output::{self, Explained};
+use crate::progress::Progress;
+
+/// Runs the evaluation and prints its table.
+pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let sets = find_sets(args)?;
+    let all_demo = sets.iter().all(|set| set.id.starts_with("demo-"));
+    let named = args.test_sets.is_some() || !args.image_folder.is_empty();
+    if !all_demo && args.model.weights.is_none() {
+        let detail = "only the embedded demo has weights of its own".to_owned();
+        let hint =
+            "give CLIP's weights with `--weights FILE` (safetensors with OpenAI's tensor names)";
+        let problem = "no weights were given".to_owned();
+        bail!(Explained { problem, detail, hint: hint.to_owned() });
+    }
+    let start = if named { RunConfig::default() } else { demo::default_config() };
+    let config = with_run_options(args, resolve_config(&args.model, start)?);
+    let model = Model::load(&args.model)?;
+    let mut evaluation =
+        Evaluation::new(&model.clip, &model.tokenizer, &config, model.methods(&config)?)?;
+    let record = open_record(args, named, &config, &model)?;
+
+    let mut progress = Progress::new(&config.methods);
+    let mut rows: Vec<Row> = Vec::new();
+    for set in sets {
+        let settings = loop_config(&args.model, args.strict);
+        rows.extend(evaluation.run(&Arc::new(set), record.as_ref(), settings, &mut progress)?);
+        if let Some(record) = &record {
+            record.update(&rows)?;
+        }
+    }
+    if let Some(record) = &record {
+        record.finish(&rows)?;
+    }
+    match args.format {
+        Format::Json => output::result(&json(&rows, &config, &model)?),
+        Format::Markdown => output::result(&table(&rows, TableStyle::Markdown)),
+        Format::Text => {
+            output::result(&headline(named, &config, &model));
+            output::result(&table(&rows, TableStyle::Text));
+        }
+    }
+    if progress.unreadable > 0 {
+        output::note(&format!("{} images could not be read", progress.unreadable));
+    }
+    if let Some(record) = &record {
+        output::note(&format!("record: `{}`", record.folder().display()));
+    }
+    Ok(())
+}
+
+/// The sets that were asked for; without any, all of the demo's.
+fn find_sets(args: &RunArgs) -> anyhow::Result<Vec<ImageSet>> {
+    let mut sets = Vec::new();
+    let named = args.test_sets.as_deref().map(split_names).unwrap_or_default();
+    if named.is_empty() && args.image_folder.is_empty() {
+        for name in demo::set_names() {
+            sets.extend(demo::find_set(&name).transpose()?);
+        }
+        return Ok(sets);
+    }
+    for name in named {
+        sets.push(match demo::find_set(name) {
+            Some(set) => set?,
+            None => find_test_set(name, &args.data)?,
+        });
+    }
+    for folder in &args.image_folder {
+        let names = args.class_names.as_deref().map(read_class_names).transpose()?;
+        let set = open_image_folder(folder, names);
+        sets.push(set.context("the image folder cannot be used")?);
+    }
+    Ok(sets)
+}
+
+fn find_test_set(name: &str, data: &Path) -> anyhow::Result<ImageSet> {
+    let Ok(set) = name.parse::<TestSet>() else {
+        let known = TestSet::ALL.map(|set| format!("{} ({})", set.id(), set.title()));
+        bail!(Explained {
+            problem: format!("`{name}` is not a known test set"),
+            detail: format!("known are {}, {}", known.join(", "), demo::set_names().join(", ")),
+            hint: "`--image-folder DIR` evaluates on any folder of class folders".to_owned(),
+        });
+    };
+    set.find(data).map_err(|error| match error {
+        FolderError::NotFound { title, example, places } => {
+            let places: Vec<String> =
+                places.iter().map(|place| format!("`{}`", place.display())).collect();
+            Explained {
+                problem: format!("{title} was not found"),
+                detail: format!(
+                    "looked for class folders such as `{example}` in {}",
+                    places.join(", ")
+                ),
+                hint: format!(
+                    "get it from {}, unpack it, and name the folder around it with `--data DIR`",
+                    set.origin()
+                ),
+            }
+            .into()
+        }
+        other => anyhow::Error::new(other),
+    })
+}
+
+fn with_run_options(args: &RunArgs, mut config: RunConfig) -> RunConfig {
+    config.limit = args.limit.or(config.limit);
+    config.shard = args.shard.or(config.shard);
+    config.order = match args.order {
+        None => config.order,
+        Some(OrderArg::File) => ImageOrder::File,
+        Some(OrderArg::Shuffled) => ImageOrder::Shuffled,
+    };
+    config
+}
+
+/// A record where one was asked for, or where test sets were.
+fn open_record(
+    args: &RunArgs,
+    named: bool,
+    config: &RunConfig,
+    model: &Model,
+) -> anyhow::Result<Option<Record>> {
+    let folder = match &args.output {
+        Some(folder) => folder.clone(),
+        None if named => next_free_folder(Path::new("runs")),
+        None => return Ok(None),
+    };
+    let info = RunInfo {
+        config: serde_json::to_value(config)?,
+        seed: config.seed,
+        weights: model.weights.clone(),
+        versions: Versions::default(),
+        host: Host::current(),
+        device: "cpu".to_owned(),
+    };
+    Ok(Some(Record::create(&folder, info)?))
+}
+
+fn next_free_folder(parent: &Path) -> PathBuf {
+    let folders = (1..).map(|number| parent.join(format!("{number:04}")));
+    folders.into_iter().find(|folder| !folder.exists()).expect("numbers do not run out")
+}
+
+/// What was run, for readers of the table.
+fn headline(named: bool, config: &RunConfig, model: &Model) -> String {
+    let what = if named {
+        format!("weights `{}`", model.weights.file)
+    } else {
+        let chosen = "`--limit` and `--views` choose others";
+        let limit = config.limit.map_or("all".to_owned(), |limit| limit.to_string());
+        format!("embedded demo, {limit} images a set, {} views ({chosen})", config.views)
+    };
+    let MintLine(mint) = MintLine::new(config);
+    format!("{what}\nseed {}, learned prompts start at {}{mint}", config.seed, model.start(config))
+}
+
+/// The part of the headline that only MINT has.
+struct MintLine(String);
+
+impl MintLine {
+    fn new(config: &RunConfig) -> Self {
+        let steps = config.mint.steps;
+        let has_mint = config.methods.contains(&mint_eval::MethodId::Mint);
+        Self(if has_mint { format!(", MINT takes {steps} steps") } else { String::new() })
+    }
+}
+
+fn json(rows: &[Row], config: &RunConfig, model: &Model) -> anyhow::Result<String> {
+    let value = serde_json::json!({
+        "rows": rows,
+        "start": model.start(config),
+        "weights": model.weights,
+        "config": config,
+        "versions": Versions::default(),
+    });
+    Ok(serde_json::to_string_pretty(&value)?)
+}

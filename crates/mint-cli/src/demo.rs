@@ -1,0 +1,95 @@
+//! The embedded demo: a tiny CLIP and small sets of shifted pictograms.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use mint_clip::StateDict;
+use mint_datasets::{ImageSet, LabelledImage, Source};
+use mint_eval::{MethodId, RunConfig};
+use rust_embed::RustEmbed;
+
+/// File names of the demo, as errors and records call them.
+pub const WEIGHTS: &str = "demo/clip.safetensors";
+const CONTEXT: &str = "demo/coop_ctx.safetensors";
+
+/// Images of each set, chosen so that the demo ends within a minute on two cores.
+pub const LIMIT: usize = 40;
+/// Views of each image, chosen for the same reason.
+pub const VIEWS: usize = 32;
+
+#[derive(RustEmbed)]
+#[folder = "../../assets/demo"]
+#[include = "images/*"]
+#[include = "clip.safetensors"]
+#[include = "coop_ctx.safetensors"]
+#[include = "classnames.json"]
+struct Files;
+
+/// The demo's sets, from no shift to a strong one.
+const SETS: [(&str, &str); 5] = [
+    ("I", "pictograms, no shift"),
+    ("A", "pictograms, adversarial"),
+    ("V", "pictograms, other makers"),
+    ("R", "pictograms, outlines"),
+    ("K", "pictograms, two colours"),
+];
+
+/// Names of the demo's sets on the command line.
+pub fn set_names() -> Vec<String> {
+    SETS.iter().map(|(letter, _)| format!("demo-{letter}")).collect()
+}
+
+/// What is run if nothing is asked for.
+pub fn default_config() -> RunConfig {
+    RunConfig {
+        methods: vec![MethodId::Clip, MethodId::Coop, MethodId::Mint],
+        views: VIEWS,
+        limit: Some(LIMIT),
+        ..RunConfig::default()
+    }
+}
+
+/// A set of the demo by its name on the command line.
+pub fn find_set(name: &str) -> Option<anyhow::Result<ImageSet>> {
+    let letter = name.strip_prefix("demo-")?;
+    let (letter, title) = SETS.iter().find(|(known, _)| known.eq_ignore_ascii_case(letter))?;
+    Some(open_set(letter, title))
+}
+
+/// The weights' bytes.
+pub fn weights() -> anyhow::Result<Cow<'static, [u8]>> {
+    file("clip.safetensors")
+}
+
+/// The trained context.
+pub fn context() -> anyhow::Result<StateDict> {
+    Ok(StateDict::from_safetensors(Path::new(CONTEXT), &file("coop_ctx.safetensors")?)?)
+}
+
+fn open_set(letter: &str, title: &str) -> anyhow::Result<ImageSet> {
+    let class_names: Vec<String> = serde_json::from_slice(&file("classnames.json")?)
+        .context("the demo's class names are damaged")?;
+    let prefix = format!("images/{letter}/");
+    let mut images = Vec::new();
+    for name in Files::iter().filter(|name| name.starts_with(&prefix)) {
+        let class = name[prefix.len()..].split('/').next().unwrap_or_default();
+        let label = class_names.iter().position(|known| known.replace(' ', "_") == class);
+        let label = label.with_context(|| format!("the demo's folder `{class}` is no class"))?;
+        images.push(LabelledImage { path: PathBuf::from(name.as_ref()), label });
+    }
+    images.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(ImageSet {
+        id: format!("demo-{letter}"),
+        title: title.to_owned(),
+        class_names,
+        images,
+        warnings: Vec::new(),
+        source: Source::Embedded(|path| file(path.to_str()?).ok()),
+    })
+}
+
+fn file(name: &str) -> anyhow::Result<Cow<'static, [u8]>> {
+    let file = Files::get(name).with_context(|| format!("the demo has no file `{name}`"))?;
+    Ok(file.data)
+}

@@ -1,0 +1,59 @@
+//! Everything that is printed: results to standard output, everything else to standard error.
+
+use std::io::{self, Write};
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::Cli;
+
+/// An error with a second line that says more, and a third that says what to do.
+#[derive(Debug)]
+pub struct Explained {
+    /// What is wrong.
+    pub problem: String,
+    /// What was seen or looked for.
+    pub detail: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl std::fmt::Display for Explained {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}\n  {}\nhint: {}", self.problem, self.detail, self.hint)
+    }
+}
+
+impl std::error::Error for Explained {}
+
+/// Sends log messages to standard error; `MINT_LOG` chooses which, such as `debug`.
+pub fn start_logging() {
+    let filter = EnvFilter::try_from_env("MINT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
+}
+
+/// Prints a result.
+pub fn result(text: &str) {
+    // A closed pipe, as with `| head`, is no error.
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Prints something worth knowing that is no result.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Prints an error and its causes.
+pub fn error(error: &anyhow::Error) {
+    note(&format!("error: {error}"));
+    for cause in error.chain().skip(1) {
+        note(&format!("  caused by: {cause}"));
+    }
+}
+
+/// Prints a completion script.
+pub fn completions(shell: Shell) {
+    let mut command = Cli::command();
+    clap_complete::generate(shell, &mut command, "mint-cli", &mut io::stdout());
+}

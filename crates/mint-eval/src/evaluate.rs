@@ -1,0 +1,290 @@
+//! The loop over a test set's images.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mint_augment::{ViewConfig, ViewError, ViewGenerator};
+use mint_clip::burn::tensor::Tensor;
+use mint_clip::{Clip, PassConfig, Tokenizer};
+use mint_datasets::{ImageSet, Order};
+use mint_tuner::{ImageViews, Method, MethodError, Outcome, ViewDemand, ZeroShot};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ImageOrder, MethodId, RunConfig};
+use crate::loader::{LoadError, Loader};
+use crate::metrics::{Accuracy, ranking};
+use crate::pixels::view_tensor;
+use crate::record::{ErrorLine, ImageLine, LineWriter, Record, RecordError, ScoredClass};
+
+/// Why an evaluation stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum EvalError {
+    /// A method cannot run.
+    #[error("{} on {test_set}", method.title())]
+    Method {
+        /// The method.
+        method: MethodId,
+        /// Name of the set.
+        test_set: String,
+        /// Why not.
+        source: MethodError,
+    },
+    /// An image cannot be used, and the run is strict.
+    #[error("an image cannot be used (without `--strict` it would be passed over)")]
+    Image(#[from] LoadError),
+    /// The views' configuration is impossible.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// The record cannot be written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// There is nothing to evaluate.
+    #[error("no images of {0} are left: see `--limit` and `--shard`")]
+    NoImages(String),
+}
+
+/// One line of the result table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Short name of the test set.
+    pub test_set: String,
+    /// Name of the method.
+    pub method: String,
+    /// Images classified.
+    pub images: u64,
+    /// Images that could not be read; not counted in any percentage.
+    pub unreadable: u64,
+    /// Views of each image that the method looked at.
+    pub views: usize,
+    /// Seed of order and views.
+    pub seed: u64,
+    /// Percentage of images whose class has the best score.
+    pub top1: f64,
+    /// Lower end of its 95 % interval (Wilson).
+    pub top1_low: f64,
+    /// Upper end of its 95 % interval (Wilson).
+    pub top1_high: f64,
+    /// Percentage of images whose class is among the five best.
+    pub top5: f64,
+    /// Mean time that the method added; what several methods share counts for the first.
+    pub seconds_per_image: f64,
+}
+
+/// What an evaluation tells while it runs.
+pub trait Observer {
+    /// A test set begins.
+    fn start(&mut self, set: &ImageSet, images: usize);
+    /// An image is done; accuracies are in the order of the methods.
+    fn image(&mut self, accuracies: &[Accuracy]);
+    /// An image could not be used.
+    fn unreadable(&mut self, error: &LoadError);
+    /// A test set ends.
+    fn finish(&mut self);
+}
+
+/// Settings that change speed or patience, but no result.
+#[derive(Debug, Clone, Copy)]
+pub struct LoopConfig {
+    /// Threads that decode and make views.
+    pub loader_threads: usize,
+    /// Images in memory ahead of the device.
+    pub ahead: usize,
+    /// Stop at the first image that cannot be used.
+    pub strict: bool,
+}
+
+impl Default for LoopConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { loader_threads: cores, ahead: 4, strict: false }
+    }
+}
+
+/// A model and the methods that are compared on it.
+pub struct Evaluation<'a> {
+    clip: &'a Clip,
+    tokenizer: &'a Tokenizer,
+    config: &'a RunConfig,
+    pass_config: PassConfig,
+    methods: Vec<(MethodId, Box<dyn Method>)>,
+    zero_shot: ZeroShot,
+}
+
+/// The running results of one method.
+struct Tally {
+    accuracy: Accuracy,
+    seconds: f64,
+    lines: Option<LineWriter>,
+}
+
+impl<'a> Evaluation<'a> {
+    /// Methods are run in the given order on every image.
+    pub fn new(
+        clip: &'a Clip,
+        tokenizer: &'a Tokenizer,
+        config: &'a RunConfig,
+        methods: Vec<(MethodId, Box<dyn Method>)>,
+    ) -> Result<Self, MethodError> {
+        let pass_config = config.mint.pass(&clip.config)?;
+        let zero_shot = ZeroShot::default();
+        Ok(Self { clip, tokenizer, config, pass_config, methods, zero_shot })
+    }
+
+    /// Runs all methods over a test set; one row a method.
+    pub fn run(
+        &mut self,
+        set: &Arc<ImageSet>,
+        record: Option<&Record>,
+        settings: LoopConfig,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Row>, EvalError> {
+        let order = match self.config.order {
+            ImageOrder::File => Order::File,
+            ImageOrder::Shuffled => Order::Shuffled(self.config.seed),
+        };
+        let indices = self.config.select(set.order(order));
+        if indices.is_empty() {
+            return Err(EvalError::NoImages(set.title.clone()));
+        }
+        let view_config = ViewConfig {
+            size: self.clip.config.vision.image_size as u32,
+            count: self.views(ViewDemand::All),
+            ..ViewConfig::default()
+        };
+        let generator = ViewGenerator::new(view_config)?;
+        self.start(set)?;
+        let mut tallies = self.tallies(set, record)?;
+        observer.start(set, indices.len());
+        let LoopConfig { loader_threads, ahead, strict } = settings;
+        let seed = self.config.seed;
+        let loader = Loader::new(set.clone(), generator, seed, indices, loader_threads, ahead);
+        let mut unreadable = 0;
+        for (index, views) in loader {
+            let views = match views {
+                Ok(views) => views,
+                Err(error) if strict => return Err(error.into()),
+                Err(error) => {
+                    observer.unreadable(&error);
+                    unreadable += 1;
+                    write_error(set, index, &error, &mut tallies)?;
+                    continue;
+                }
+            };
+            let pixels = view_tensor(views, &view_config.normalization, &self.clip.device);
+            self.image(set, index, pixels, &mut tallies)?;
+            let accuracies: Vec<Accuracy> = tallies.iter().map(|tally| tally.accuracy).collect();
+            observer.image(&accuracies);
+        }
+        observer.finish();
+        Ok(self.rows(set, unreadable, &tallies))
+    }
+
+    fn start(&mut self, set: &ImageSet) -> Result<(), EvalError> {
+        let names = &set.class_names;
+        let zero_shot = self.zero_shot.start_test_set(self.clip, self.tokenizer, names);
+        zero_shot.map_err(|source| method_error(MethodId::Clip, set, source))?;
+        for (id, method) in &mut self.methods {
+            let started = method.start_test_set(self.clip, self.tokenizer, names);
+            started.map_err(|source| method_error(*id, set, source))?;
+        }
+        Ok(())
+    }
+
+    fn tallies(&self, set: &ImageSet, record: Option<&Record>) -> Result<Vec<Tally>, EvalError> {
+        let tally = |(id, _): &(MethodId, Box<dyn Method>)| {
+            let lines = record.map(|record| record.lines(&set.id, id.name())).transpose()?;
+            Ok(Tally { accuracy: Accuracy::default(), seconds: 0.0, lines })
+        };
+        self.methods.iter().map(tally).collect()
+    }
+
+    fn image(
+        &mut self,
+        set: &ImageSet,
+        index: usize,
+        pixels: Tensor<4>,
+        tallies: &mut [Tally],
+    ) -> Result<(), EvalError> {
+        let image = &set.images[index];
+        let views = &ImageViews::new(self.clip, pixels, &self.pass_config);
+        let mut outcomes: Vec<(Outcome, f64)> = Vec::with_capacity(self.methods.len());
+        for (id, method) in &mut self.methods {
+            let clock = Instant::now();
+            let outcome =
+                method.classify(views).map_err(|source| method_error(*id, set, source))?;
+            outcomes.push((outcome, clock.elapsed().as_secs_f64()));
+        }
+        // Last, so that it reads what the methods computed and costs next to nothing.
+        let zero_shot = self.zero_shot.classify(views);
+        let zero_shot = zero_shot.map_err(|source| method_error(MethodId::Clip, set, source))?;
+        let zero_shot_top1 = ranking(&zero_shot.scores, 1)[0];
+        for ((outcome, seconds), tally) in outcomes.into_iter().zip(tallies) {
+            let best = ranking(&outcome.scores, 5);
+            tally.accuracy.add(&best, image.label);
+            tally.seconds += seconds;
+            if let Some(lines) = &mut tally.lines {
+                let scored = |class: usize| ScoredClass {
+                    class,
+                    name: &set.class_names[class],
+                    score: outcome.scores[class],
+                };
+                lines.write(&ImageLine {
+                    path: &image.path.to_string_lossy(),
+                    label: image.label,
+                    top5: best.into_iter().map(scored).collect(),
+                    zero_shot_top1,
+                    losses: outcome.steps.iter().map(|step| step.loss).collect(),
+                    seconds,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Views that methods with this demand, or a lesser one, look at.
+    fn views(&self, demand: ViewDemand) -> usize {
+        let any_wants_all =
+            self.methods.iter().any(|(_, method)| method.view_demand() == ViewDemand::All);
+        if demand == ViewDemand::All && any_wants_all { self.config.views } else { 1 }
+    }
+
+    fn rows(&self, set: &ImageSet, unreadable: u64, tallies: &[Tally]) -> Vec<Row> {
+        let row = |((id, method), tally): (&(MethodId, Box<dyn Method>), &Tally)| {
+            let (top1_low, top1_high) = tally.accuracy.top1_interval();
+            Row {
+                test_set: set.id.clone(),
+                method: id.name().to_owned(),
+                images: tally.accuracy.images,
+                unreadable,
+                views: self.views(method.view_demand()),
+                seed: self.config.seed,
+                top1: tally.accuracy.top1_percent(),
+                top1_low,
+                top1_high,
+                top5: tally.accuracy.top5_percent(),
+                seconds_per_image: tally.seconds / tally.accuracy.images.max(1) as f64,
+            }
+        };
+        self.methods.iter().zip(tallies).map(row).collect()
+    }
+}
+
+fn method_error(method: MethodId, set: &ImageSet, source: MethodError) -> EvalError {
+    EvalError::Method { method, test_set: set.title.clone(), source }
+}
+
+fn write_error(
+    set: &ImageSet,
+    index: usize,
+    error: &LoadError,
+    tallies: &mut [Tally],
+) -> Result<(), RecordError> {
+    let image = &set.images[index];
+    let path = image.path.to_string_lossy();
+    let error = error.to_string();
+    let line = ErrorLine { path: &path, label: image.label, error: &error };
+    tallies
+        .iter_mut()
+        .filter_map(|tally| tally.lines.as_mut())
+        .try_for_each(|lines| lines.write(&line))
+}

@@ -1,0 +1,129 @@
+//! Worker threads that decode images and make their views ahead of the device.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use mint_augment::{ViewError, ViewGenerator, ViewSeed, Views};
+use mint_datasets::{ImageError, ImageSet};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// An image whose views could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read or decoded.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The image has no pixels.
+    #[error("`{path}`: {source}")]
+    View {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: ViewError,
+    },
+    /// A decoder gave up on the file.
+    #[error("the decoder failed on `{0}`")]
+    Decoder(String),
+}
+
+/// Makes the views of a list of images, in order, a bounded number of images ahead.
+pub struct Loader {
+    pool: ThreadPool,
+    work: Arc<Work>,
+    sender: Sender<(usize, Result<Views, LoadError>)>,
+    receiver: Receiver<(usize, Result<Views, LoadError>)>,
+    /// Finished, but not yet their turn.
+    waiting: BTreeMap<usize, Result<Views, LoadError>>,
+    started: usize,
+    delivered: usize,
+    ahead: usize,
+}
+
+struct Work {
+    set: Arc<ImageSet>,
+    generator: ViewGenerator,
+    seed: u64,
+    indices: Vec<usize>,
+}
+
+impl Loader {
+    /// Starts on the images `indices` of `set`; at most `ahead` of them are in memory.
+    pub fn new(
+        set: Arc<ImageSet>,
+        generator: ViewGenerator,
+        seed: u64,
+        indices: Vec<usize>,
+        threads: usize,
+        ahead: usize,
+    ) -> Self {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads.max(1))
+            .thread_name(|index| format!("loader-{index}"))
+            .build()
+            .expect("the system can start a thread");
+        let (sender, receiver) = channel();
+        let mut loader = Self {
+            pool,
+            work: Arc::new(Work { set, generator, seed, indices }),
+            sender,
+            receiver,
+            waiting: BTreeMap::new(),
+            started: 0,
+            delivered: 0,
+            ahead: ahead.max(1),
+        };
+        for _ in 0..loader.ahead {
+            loader.start_one();
+        }
+        loader
+    }
+
+    fn start_one(&mut self) {
+        if self.started == self.work.indices.len() {
+            return;
+        }
+        let (position, work, sender) = (self.started, self.work.clone(), self.sender.clone());
+        self.pool.spawn(move || {
+            // The receiver is gone when an evaluation stops early; nobody needs the result then.
+            let _ = sender.send((position, work.views(position)));
+        });
+        self.started += 1;
+    }
+}
+
+impl Iterator for Loader {
+    /// Index of the image in its set, and its views.
+    type Item = (usize, Result<Views, LoadError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let position = self.delivered;
+        let index = *self.work.indices.get(position)?;
+        let views = loop {
+            if let Some(views) = self.waiting.remove(&position) {
+                break views;
+            }
+            let (finished, views) = self.receiver.recv().expect("the loader holds a sender");
+            self.waiting.insert(finished, views);
+        };
+        self.delivered += 1;
+        self.start_one();
+        Some((index, views))
+    }
+}
+
+impl Work {
+    fn views(&self, position: usize) -> Result<Views, LoadError> {
+        let index = self.indices[position];
+        let path = || self.set.images[index].path.display().to_string();
+        let seed = ViewSeed { seed: self.seed, image: index as u64 };
+        let make = || {
+            let image = self.set.load(index)?;
+            let views = self.generator.views(&image, seed);
+            views.map_err(|source| LoadError::View { path: path(), source })
+        };
+        // A damaged file must not end a run of hours, whatever a decoder does with it.
+        catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err(LoadError::Decoder(path())))
+    }
+}

@@ -1,0 +1,115 @@
+//! From a configuration to methods that can run.
+
+use mint_clip::burn::tensor::{Device, Tensor, TensorData};
+use mint_clip::{Clip, StateDict, Tokenizer, WeightsError};
+use mint_tuner::{CoOp, Method, MethodError, Mint, ZeroShot};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::Normal;
+
+use crate::config::{ContextStart, MethodId, RunConfig};
+
+/// A configuration that does not fit the model.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The context file cannot be read.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The context has the wrong shape.
+    #[error(
+        "the context `{file}` has the shape {shape:?}; this model needs [vectors, {width}], so it was trained for another one"
+    )]
+    ContextShape {
+        /// The file.
+        file: String,
+        /// Shape of the tensor `ctx`.
+        shape: Vec<usize>,
+        /// Width of the text tower.
+        width: usize,
+    },
+    /// The file has no context.
+    #[error("`{0}` has no tensor `ctx`: it is no trained context")]
+    NoContext(String),
+    /// The context has no words.
+    #[error("the words that the context starts from are empty")]
+    NoWords,
+    /// A method needs a trained context.
+    #[error("CoOp needs a trained context: give its file with `--context`")]
+    NoTrainedContext,
+    /// The configuration does not fit the model.
+    #[error(transparent)]
+    Method(#[from] MethodError),
+}
+
+/// Standard deviation of a random context, as in CoOp.
+const RANDOM_CONTEXT_STD: f32 = 0.02;
+/// Vectors of a random context.
+const RANDOM_CONTEXT_VECTORS: usize = 4;
+
+/// The context that learned prompts start from. Shape: `[context, width]`.
+pub fn start_context(
+    start: &ContextStart,
+    clip: &Clip,
+    tokenizer: &Tokenizer,
+) -> Result<Tensor<2>, SetupError> {
+    let width = clip.config.text.width;
+    match start {
+        ContextStart::File(file) => read_context(StateDict::open(file)?, width, &clip.device),
+        ContextStart::Words(words) => {
+            let ids = tokenizer.encode(&words.replace('_', " "));
+            if ids.is_empty() {
+                return Err(SetupError::NoWords);
+            }
+            Ok(clip.text.tower().token_rows(&ids))
+        }
+        ContextStart::Random(seed) => {
+            let normal = Normal::new(0.0, RANDOM_CONTEXT_STD).expect("the deviation is positive");
+            let mut rng = ChaCha8Rng::seed_from_u64(*seed);
+            let values = (0..RANDOM_CONTEXT_VECTORS * width).map(|_| rng.sample(normal)).collect();
+            let data = TensorData::new::<f32, _>(values, [RANDOM_CONTEXT_VECTORS, width]);
+            Ok(Tensor::from_data(data, &clip.device))
+        }
+    }
+}
+
+/// Takes the context out of a checkpoint.
+pub fn read_context(
+    mut tensors: StateDict,
+    width: usize,
+    device: &Device,
+) -> Result<Tensor<2>, SetupError> {
+    let file = tensors.file().display().to_string();
+    let context = tensors.take("ctx").ok_or_else(|| SetupError::NoContext(file.clone()))?;
+    if context.shape.len() != 2 || context.shape[0] == 0 || context.shape[1] != width {
+        return Err(SetupError::ContextShape { file, shape: context.shape, width });
+    }
+    Ok(Tensor::from_data(TensorData::new(context.values, context.shape), device))
+}
+
+/// The configured methods. `context` is the start of learned prompts, if any was given.
+///
+/// Without one MINT starts from the words `a photo of a`.
+pub fn build_methods(
+    config: &RunConfig,
+    clip: &Clip,
+    tokenizer: &Tokenizer,
+    context: Option<Tensor<2>>,
+) -> Result<Vec<(MethodId, Box<dyn Method>)>, SetupError> {
+    let build = |&id: &MethodId| -> Result<(MethodId, Box<dyn Method>), SetupError> {
+        let method: Box<dyn Method> = match id {
+            MethodId::Clip => Box::new(ZeroShot::default()),
+            MethodId::Coop => {
+                Box::new(CoOp::new(context.clone().ok_or(SetupError::NoTrainedContext)?))
+            }
+            MethodId::Mint => {
+                let words = || {
+                    start_context(&ContextStart::Words("a photo of a".to_owned()), clip, tokenizer)
+                };
+                let context = context.clone().map_or_else(words, Ok)?;
+                Box::new(Mint::new(config.mint.clone(), clip, context)?)
+            }
+        };
+        Ok((id, method))
+    };
+    config.methods.iter().map(build).collect()
+}
