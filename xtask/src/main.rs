@@ -1,1 +1,26 @@
-fn main() {}
+//! Chores of this repository: `cargo xtask <TASK>`.
+
+mod bench_all;
+mod random_weights;
+mod tidy;
+
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+#[command(about = "Chores of this repository")]
+enum Task {
+    /// Run the whole benchmark: every method on every test set
+    BenchAll(bench_all::BenchAllArgs),
+    /// Write CLIP weights of a published size with random values, to measure time and memory
+    RandomWeights(random_weights::RandomWeightsArgs),
+    /// Check the rules that docs/architecture.md states
+    Tidy,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Task::parse() {
+        Task::BenchAll(args) => bench_all::run(&args),
+        Task::RandomWeights(args) => random_weights::run(&args),
+        Task::Tidy => tidy::run(),
+    }
+}

@@ -17,7 +17,7 @@ pub enum TableStyle {
 pub fn table(rows: &[Row], style: TableStyle) -> String {
     let mut table = Table::new();
     table.load_preset(match style {
-        TableStyle::Text => presets::UTF8_HORIZONTAL_ONLY,
+        TableStyle::Text => presets::NOTHING,
         TableStyle::Markdown => presets::ASCII_MARKDOWN,
     });
     table.set_header([

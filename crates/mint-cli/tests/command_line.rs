@@ -1,0 +1,288 @@
+//! The program as users run it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn mint(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("mint-cli"));
+    command.current_dir(folder).args(arguments).env_remove("MINT_DATA");
+    command.output().expect("the program starts")
+}
+
+fn folder() -> TempDir {
+    TempDir::new().expect("a folder can be made")
+}
+
+#[track_caller]
+fn stdout(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout.clone()).expect("the output is text")
+}
+
+#[track_caller]
+fn failure(output: &Output) -> String {
+    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(output.stdout.is_empty(), "results belong to successes");
+    String::from_utf8(output.stderr.clone()).expect("the message is text")
+}
+
+/// A set of two demo classes in a folder, as PNG files.
+fn small_set(root: &Path, images: usize) {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo/images/R");
+    for class in ["dog", "cat", "banana"] {
+        fs::create_dir_all(root.join(class)).expect("a folder can be made");
+        let files = fs::read_dir(demo.join(class)).expect("the demo has the class");
+        let mut files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+        files.sort();
+        for file in files.iter().take(images) {
+            let name = file.file_name().expect("a name");
+            fs::copy(file, root.join(class).join(name)).expect("the file can be copied");
+        }
+    }
+}
+
+/// The lines of a record without the times, which no two runs share.
+fn lines_without_seconds(file: &Path) -> Vec<Value> {
+    let text =
+        fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let mut lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    for line in &mut lines {
+        let seconds = line.as_object_mut().expect("an object").remove("seconds");
+        assert!(seconds.is_some_and(|seconds| seconds.as_f64() > Some(0.0)), "{line}");
+    }
+    lines
+}
+
+#[test]
+fn the_demo_prints_a_row_for_each_set_and_method() {
+    let folder = folder();
+    let output = mint(folder.path(), &["--limit", "2", "--views", "10", "--format", "json"]);
+    let result: Value = serde_json::from_str(&stdout(&output)).expect("one JSON object");
+    let rows = result["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 5 * 3);
+    for row in rows {
+        let keys = [
+            "test_set",
+            "method",
+            "images",
+            "views",
+            "seed",
+            "top1",
+            "top1_low",
+            "top1_high",
+            "top5",
+            "seconds_per_image",
+        ];
+        for key in keys {
+            assert!(!row[key].is_null(), "`{key}` in {row}");
+        }
+        assert_eq!(row["images"], 2);
+        let numbers =
+            ["top1_low", "top1", "top1_high"].map(|key| row[key].as_f64().expect("a number"));
+        assert!(numbers[0] <= numbers[1] && numbers[1] <= numbers[2], "{row}");
+    }
+    assert!(
+        fs::read_dir(folder.path()).expect("a folder").next().is_none(),
+        "the demo writes nothing"
+    );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_lines_with_any_number_of_threads() {
+    let folder = folder();
+    let run = |name: &str, loader_threads: &str, threads: &str| {
+        let output = mint(
+            folder.path(),
+            &[
+                "--test-sets",
+                "demo-R",
+                "--method",
+                "all",
+                "--limit",
+                "4",
+                "--views",
+                "12",
+                "--loader-threads",
+                loader_threads,
+                "--threads",
+                threads,
+                "--output",
+                name,
+            ],
+        );
+        stdout(&output);
+        let record = folder.path().join(name);
+        ["clip", "coop", "mint"].map(|method| {
+            let lines = lines_without_seconds(&record.join(format!("demo-R-{method}.jsonl")));
+            assert_eq!(lines.len(), 4);
+            lines.iter().map(Value::to_string).collect::<Vec<_>>()
+        })
+    };
+    let reference = run("one", "1", "2");
+    assert_eq!(reference, run("again", "1", "2"));
+    assert_eq!(reference, run("two", "2", "1"));
+    assert_eq!(reference, run("four", "4", "3"));
+    let line: Value = serde_json::from_str(&reference[2][0]).expect("a line of JSON");
+    assert_eq!(line["top5"].as_array().expect("five classes").len(), 5);
+    assert_eq!(line["losses"].as_array().expect("three steps").len(), 3);
+    assert!(line["path"].is_string() && line["zero_shot_top1"].is_u64());
+
+    let run_file = fs::read_to_string(folder.path().join("one/run.json")).expect("a run file");
+    let run_file: Value = serde_json::from_str(&run_file).expect("JSON");
+    assert_eq!(run_file["finished"], true);
+    for key in ["config", "seed", "versions", "host", "device", "rows"] {
+        assert!(!run_file[key].is_null(), "`{key}`");
+    }
+    assert_eq!(run_file["weights"]["sha256"].as_str().map(str::len), Some(64));
+}
+
+#[test]
+fn a_record_is_never_overwritten() {
+    let folder = folder();
+    let arguments =
+        ["--test-sets", "demo-A", "--method", "clip", "--limit", "1", "--output", "record"];
+    stdout(&mint(folder.path(), &arguments));
+    let before = fs::read(folder.path().join("record/run.json")).expect("a run file");
+    let message = failure(&mint(folder.path(), &arguments));
+    assert!(message.contains("record") && message.contains("--output"), "{message}");
+    assert_eq!(fs::read(folder.path().join("record/run.json")).expect("a run file"), before);
+
+    let report = stdout(&mint(folder.path(), &["report", "record"]));
+    assert!(report.contains("demo-A") && report.contains("clip"), "{report}");
+    let report = stdout(&mint(folder.path(), &["report", ".", "--format", "markdown"]));
+    assert!(report.starts_with('|'), "{report}");
+}
+
+#[test]
+fn a_test_set_without_data_explains_itself_in_three_lines() {
+    let folder = folder();
+    let message = failure(&mint(folder.path(), &["--test-sets", "R"]));
+    let lines: Vec<&str> = message.lines().collect();
+    assert_eq!(lines.len(), 3, "{message}");
+    assert!(lines[0].contains("ImageNet-R"), "{message}");
+    assert!(lines[1].contains("imagenet-r"), "{message}");
+    assert!(lines[2].contains("--data"), "{message}");
+}
+
+#[test]
+fn unknown_sets_and_methods_list_the_known_ones() {
+    let folder = folder();
+    let message = failure(&mint(folder.path(), &["--test-sets", "A,Q"]));
+    assert!(message.contains("`Q`") && message.contains("ImageNet-Sketch"), "{message}");
+    let message = failure(&mint(folder.path(), &["--method", "magic"]));
+    assert!(message.contains("`magic`") && message.contains("mint"), "{message}");
+}
+
+#[test]
+fn test_sets_are_divided_by_slashes_or_commas() {
+    let folder = folder();
+    for sets in ["demo-A/demo-K", "demo-A,demo-K"] {
+        let arguments =
+            ["--test-sets", sets, "--method", "clip", "--limit", "1", "--format", "json"];
+        let result: Value =
+            serde_json::from_str(&stdout(&mint(folder.path(), &arguments))).expect("JSON");
+        let names: Vec<&str> = result["rows"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .filter_map(|row| row["test_set"].as_str())
+            .collect();
+        assert_eq!(names, ["demo-A", "demo-K"]);
+    }
+    assert!(folder.path().join("runs/0002/run.json").is_file(), "named sets are recorded");
+}
+
+#[test]
+fn a_damaged_image_is_named_counted_and_passed_over_unless_strict() {
+    let folder = folder();
+    let root = folder.path().join("pictures");
+    small_set(&root, 2);
+    fs::write(root.join("cat/broken.jpg"), b"\xff\xd8\xff\xe0 this is no photograph")
+        .expect("the file can be written");
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo/clip.safetensors");
+    let weights = weights.to_str().expect("a path");
+    let arguments = [
+        "--image-folder",
+        "pictures",
+        "--weights",
+        weights,
+        "--method",
+        "clip",
+        "--output",
+        "record",
+    ];
+    let output = mint(folder.path(), &arguments);
+    stdout(&output);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("broken.jpg"), "{message}");
+    assert!(message.contains("1 images could not be read"), "{message}");
+    let record =
+        fs::read_to_string(folder.path().join("record/pictures-clip.jsonl")).expect("lines");
+    assert_eq!(record.lines().count(), 7);
+    let errors: Vec<&str> = record.lines().filter(|line| line.contains("\"error\"")).collect();
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].contains("broken.jpg"), "{errors:?}");
+    let run: Value = serde_json::from_str(
+        &fs::read_to_string(folder.path().join("record/run.json")).expect("a run file"),
+    )
+    .expect("JSON");
+    assert_eq!((&run["rows"][0]["images"], &run["rows"][0]["unreadable"]), (&6.into(), &1.into()));
+
+    let strict =
+        ["--image-folder", "pictures", "--weights", weights, "--method", "clip", "--strict"];
+    let message = failure(&mint(folder.path(), &strict));
+    assert!(message.contains("broken.jpg") && message.contains("--strict"), "{message}");
+}
+
+#[test]
+fn predict_names_the_best_of_the_given_classes() {
+    let folder = folder();
+    let image = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../assets/demo/images/I/banana")
+        .read_dir()
+        .expect("the demo has bananas")
+        .next()
+        .expect("at least one")
+        .expect("a file")
+        .path();
+    let image = image.to_str().expect("a path");
+    let arguments = [
+        "predict",
+        image,
+        "--classes",
+        "dog,banana,castle",
+        "--method",
+        "clip",
+        "--format",
+        "json",
+    ];
+    let result: Value =
+        serde_json::from_str(&stdout(&mint(folder.path(), &arguments))).expect("JSON");
+    let best = result["predictions"][0]["best"].as_array().expect("classes");
+    assert_eq!(best.len(), 3);
+    assert_eq!(best[0]["class"], "banana");
+    let total: f64 = best.iter().filter_map(|class| class["probability"].as_f64()).sum();
+    assert!((total - 1.0).abs() < 1e-5, "{total}");
+}
+
+#[test]
+fn impossible_settings_say_what_to_change() {
+    let folder = folder();
+    let message = failure(&mint(folder.path(), &["--views", "5", "--limit", "1"]));
+    assert!(message.contains("at least 10 views"), "{message}");
+
+    fs::write(folder.path().join("run.toml"), "sede = 3\n").expect("the file can be written");
+    let message = failure(&mint(folder.path(), &["--config", "run.toml"]));
+    assert!(message.contains("run.toml") && message.contains("sede"), "{message}");
+
+    fs::write(folder.path().join("weights.safetensors"), b"nothing").expect("a file");
+    let arguments = ["--test-sets", "demo-A", "--weights", "weights.safetensors"];
+    let message = failure(&mint(folder.path(), &arguments));
+    assert!(message.contains("weights.safetensors"), "{message}");
+}

@@ -1,0 +1,53 @@
+//! The whole benchmark: mint-cli on every test set, with every method.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+/// Test sets of the published table, then ImageNet itself.
+const TEST_SETS: &str = "A/V/R/K/I";
+
+#[derive(Debug, Args)]
+pub struct BenchAllArgs {
+    /// Test sets, divided by slashes
+    #[arg(long, default_value = TEST_SETS)]
+    test_sets: String,
+    /// Methods, divided by commas
+    #[arg(long, default_value = "all")]
+    method: String,
+    /// Folder that holds the test sets
+    #[arg(long, default_value = "data")]
+    data: PathBuf,
+    /// CLIP's weights
+    #[arg(long, default_value = "data/weights/ViT-B-16.safetensors")]
+    weights: PathBuf,
+    /// Further options of mint-cli, after `--`
+    #[arg(last = true)]
+    options: Vec<String>,
+}
+
+/// Runs mint-cli; its table and record are the result.
+pub fn run(args: &BenchAllArgs) -> anyhow::Result<()> {
+    if !args.weights.is_file() {
+        bail!(
+            "the weights `{}` are not there\nhint: name CLIP's weights with `--weights FILE` and the folder of the test sets with `--data DIR`",
+            args.weights.display()
+        );
+    }
+    let status = Command::new(env!("CARGO"))
+        .args(["run", "--package", "mint-cli", "--"])
+        .args(["--test-sets", &args.test_sets, "--method", &args.method])
+        .arg("--data")
+        .arg(&args.data)
+        .arg("--weights")
+        .arg(&args.weights)
+        .args(&args.options)
+        .status()
+        .context("cargo cannot be started")?;
+    if !status.success() {
+        bail!("mint-cli ended with {status}");
+    }
+    Ok(())
+}

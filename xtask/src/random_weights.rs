@@ -1,0 +1,168 @@
+//! CLIP weights of a published size with random values: the same arithmetic as the real ones.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::Context;
+use clap::Args;
+use half::f16;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::Normal;
+use safetensors::tensor::{Dtype, TensorView};
+
+#[derive(Debug, Args)]
+pub struct RandomWeightsArgs {
+    /// Size of the model: ViT-B/32, ViT-B/16 or ViT-L/14
+    #[arg(long, default_value = "ViT-B/16")]
+    model: Size,
+    /// Decides the values
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The safetensors file to write, in half precision with OpenAI's tensor names
+    output: PathBuf,
+}
+
+/// Dimensions of a published model.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    vision_width: usize,
+    vision_layers: usize,
+    patch: usize,
+    text_width: usize,
+    embed: usize,
+}
+
+const IMAGE_SIZE: usize = 224;
+const TEXT_LAYERS: usize = 12;
+const CONTEXT_LENGTH: usize = 77;
+const VOCABULARY: usize = 49_408;
+/// Logarithm of the published scale of the logits, 100.
+const LOGIT_SCALE: f32 = 4.605_170_2;
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let base = |patch| Self {
+            vision_width: 768,
+            vision_layers: 12,
+            patch,
+            text_width: 512,
+            embed: 512,
+        };
+        match name {
+            "ViT-B/32" => Ok(base(32)),
+            "ViT-B/16" => Ok(base(16)),
+            "ViT-L/14" => Ok(Self {
+                vision_width: 1024,
+                vision_layers: 24,
+                patch: 14,
+                text_width: 768,
+                embed: 768,
+            }),
+            _ => Err(format!("`{name}` is none of ViT-B/32, ViT-B/16, ViT-L/14")),
+        }
+    }
+}
+
+/// Writes the file, whole or not at all.
+pub fn run(args: &RandomWeightsArgs) -> anyhow::Result<()> {
+    let mut weights =
+        Weights { rng: ChaCha8Rng::seed_from_u64(args.seed), tensors: BTreeMap::new() };
+    weights.model(args.model);
+    let views = weights.tensors.iter().map(|(name, (shape, bytes))| {
+        let view = TensorView::new(Dtype::F16, shape.clone(), bytes);
+        (name.clone(), view.expect("the bytes fill the shape"))
+    });
+    let partial = args.output.with_extension("partial");
+    safetensors::serialize_to_file(views, None, &partial)
+        .with_context(|| format!("cannot write `{}`", partial.display()))?;
+    fs::rename(&partial, &args.output)
+        .with_context(|| format!("cannot write `{}`", args.output.display()))?;
+    println!("wrote {} tensors to `{}`", weights.tensors.len(), args.output.display());
+    Ok(())
+}
+
+struct Weights {
+    rng: ChaCha8Rng,
+    tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)>,
+}
+
+impl Weights {
+    /// The scales are those of CLIP's initialisation.
+    fn model(&mut self, size: Size) {
+        let Size { vision_width, vision_layers, patch, text_width, embed } = size;
+        let scale = (vision_width as f32).powf(-0.5);
+        let tokens = (IMAGE_SIZE / patch).pow(2) + 1;
+        self.normal("visual.class_embedding", &[vision_width], scale);
+        self.normal("visual.positional_embedding", &[tokens, vision_width], scale);
+        let pixels = 3 * patch * patch;
+        self.normal(
+            "visual.conv1.weight",
+            &[vision_width, 3, patch, patch],
+            (pixels as f32).powf(-0.5),
+        );
+        self.layer_norm("visual.ln_pre", vision_width);
+        self.layer_norm("visual.ln_post", vision_width);
+        self.normal("visual.proj", &[vision_width, embed], scale);
+        self.blocks("visual.transformer", vision_layers, vision_width);
+
+        self.normal("token_embedding.weight", &[VOCABULARY, text_width], 0.02);
+        self.normal("positional_embedding", &[CONTEXT_LENGTH, text_width], 0.01);
+        self.blocks("transformer", TEXT_LAYERS, text_width);
+        self.layer_norm("ln_final", text_width);
+        self.normal("text_projection", &[text_width, embed], (text_width as f32).powf(-0.5));
+        self.constant("logit_scale", &[], LOGIT_SCALE);
+    }
+
+    fn blocks(&mut self, tower: &str, layers: usize, width: usize) {
+        let residual = (2.0 * layers as f32).powf(-0.5);
+        let scale = (width as f32).powf(-0.5);
+        for layer in 0..layers {
+            let name = |part: &str| format!("{tower}.resblocks.{layer}.{part}");
+            self.layer_norm(&name("ln_1"), width);
+            self.layer_norm(&name("ln_2"), width);
+            self.normal(&name("attn.in_proj_weight"), &[3 * width, width], scale);
+            self.normal(&name("attn.in_proj_bias"), &[3 * width], 0.01);
+            self.linear(&name("attn.out_proj"), width, width, scale * residual);
+            self.linear(&name("mlp.c_fc"), 4 * width, width, (2.0 * width as f32).powf(-0.5));
+            self.linear(&name("mlp.c_proj"), width, 4 * width, scale * residual);
+        }
+    }
+
+    fn linear(&mut self, name: &str, output: usize, input: usize, scale: f32) {
+        self.normal(&format!("{name}.weight"), &[output, input], scale);
+        self.normal(&format!("{name}.bias"), &[output], 0.01);
+    }
+
+    fn layer_norm(&mut self, name: &str, width: usize) {
+        self.constant(&format!("{name}.weight"), &[width], 1.0);
+        self.normal(&format!("{name}.bias"), &[width], 0.01);
+    }
+
+    fn constant(&mut self, name: &str, shape: &[usize], value: f32) {
+        self.insert(name, shape, |_| value);
+    }
+
+    fn normal(&mut self, name: &str, shape: &[usize], scale: f32) {
+        let normal = Normal::new(0.0, scale).expect("the scale is finite");
+        self.insert(name, shape, |rng| rng.sample(normal));
+    }
+
+    fn insert(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        mut value: impl FnMut(&mut ChaCha8Rng) -> f32,
+    ) {
+        let count: usize = shape.iter().product();
+        let mut bytes = Vec::with_capacity(2 * count);
+        for _ in 0..count {
+            bytes.extend(f16::from_f32(value(&mut self.rng)).to_le_bytes());
+        }
+        self.tensors.insert(name.to_owned(), (shape.to_vec(), bytes));
+    }
+}

@@ -1,0 +1,137 @@
+//! The rules of docs/architecture.md that a program can check.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// Which of our crates each of our crates may name, tests apart.
+const LAYERS: [(&str, &[&str]); 8] = [
+    ("mint-augment", &[]),
+    ("mint-datasets", &[]),
+    ("mint-golden", &[]),
+    ("mint-clip", &[]),
+    ("mint-tuner", &["mint-clip"]),
+    ("mint-eval", &["mint-augment", "mint-clip", "mint-datasets", "mint-tuner"]),
+    ("mint-cli", &["mint-augment", "mint-clip", "mint-datasets", "mint-eval", "mint-tuner"]),
+    ("xtask", &[]),
+];
+
+/// Crates in which pixels live and no tensor does.
+const WITHOUT_BURN: [&str; 4] = ["mint-augment", "mint-datasets", "mint-golden", "xtask"];
+
+/// Crates that may print.
+const PRINTERS: [&str; 2] = ["mint-cli", "xtask"];
+
+/// Prints what is broken, if anything.
+pub fn run() -> anyhow::Result<()> {
+    let problems = problems()?;
+    if !problems.is_empty() {
+        bail!("{}", problems.join("\n"));
+    }
+    println!("all rules hold");
+    Ok(())
+}
+
+/// Every broken rule, as a sentence.
+fn problems() -> anyhow::Result<Vec<String>> {
+    let metadata = MetadataCommand::new()
+        .manifest_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"))
+        .no_deps()
+        .exec()
+        .context("cargo metadata does not answer")?;
+    let layers: BTreeMap<&str, &[&str]> = LAYERS.into_iter().collect();
+    let mut problems = Vec::new();
+    let ours: BTreeSet<String> =
+        metadata.packages.iter().map(|package| package.name.to_string()).collect();
+    for package in &metadata.packages {
+        let name = package.name.as_str();
+        let Some(allowed) = layers.get(name) else {
+            problems.push(format!("`{name}` has no place among the layers"));
+            continue;
+        };
+        let normal = package
+            .dependencies
+            .iter()
+            .filter(|dependency| dependency.kind == DependencyKind::Normal);
+        for dependency in normal {
+            let dependency = dependency.name.as_str();
+            if ours.contains(dependency) && !allowed.contains(&dependency) {
+                problems.push(format!("`{name}` must not depend on `{dependency}`"));
+            }
+            if dependency.starts_with("burn") && WITHOUT_BURN.contains(&name) {
+                problems.push(format!("`{name}` must not name `{dependency}`"));
+            }
+        }
+        let folder = package.manifest_path.parent().context("a manifest has a folder")?;
+        for file in sources(folder.as_std_path())? {
+            let text = fs::read_to_string(&file)?;
+            problems.extend(problems_in(name, &file, &text));
+        }
+    }
+    Ok(problems)
+}
+
+/// Broken rules in one source file.
+fn problems_in(package: &str, file: &Path, text: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut problem = |what: &str| problems.push(format!("`{}` {what}", file.display()));
+    let prints = ["println!(", "print!(", "eprintln!(", "eprint!(", "dbg!("];
+    let in_tests = file
+        .components()
+        .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "benches")));
+    let build_script = file.ends_with("build.rs");
+    if !PRINTERS.contains(&package)
+        && !in_tests
+        && !build_script
+        && prints.iter().any(|call| text.contains(call))
+    {
+        problem("prints, which only the command line may");
+    }
+    if ["utils", "helpers", "common", "misc"]
+        .contains(&file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default())
+    {
+        problem("has a name that says nothing");
+    }
+    if text.contains(concat!("#[ig", "nore]")) {
+        problem("skips a test");
+    }
+    if !text.starts_with("//!") {
+        problem("does not start with a line that says what it is");
+    }
+    problems
+}
+
+fn sources(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(sources(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_repository_keeps_its_rules() {
+        let problems = problems().expect("the repository can be read");
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
+    }
+
+    #[test]
+    fn broken_rules_are_seen() {
+        let text = "fn main() { println!(\"hello\"); }";
+        let problems = problems_in("mint-clip", Path::new("src/utils.rs"), text);
+        assert_eq!(problems.len(), 3, "{problems:?}");
+    }
+}
