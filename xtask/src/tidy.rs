@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, bail};
-use cargo_metadata::{DependencyKind, MetadataCommand};
+use serde_json::Value;
 
 /// Which of our crates each of our crates may name, tests apart.
 const LAYERS: [(&str, &[&str]); 8] = [
@@ -37,27 +38,20 @@ pub fn run() -> anyhow::Result<()> {
 
 /// Every broken rule, as a sentence.
 fn problems() -> anyhow::Result<Vec<String>> {
-    let metadata = MetadataCommand::new()
-        .manifest_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"))
-        .no_deps()
-        .exec()
-        .context("cargo metadata does not answer")?;
+    let packages = workspace_packages()?;
     let layers: BTreeMap<&str, &[&str]> = LAYERS.into_iter().collect();
     let mut problems = Vec::new();
-    let ours: BTreeSet<String> =
-        metadata.packages.iter().map(|package| package.name.to_string()).collect();
-    for package in &metadata.packages {
-        let name = package.name.as_str();
+    let ours: BTreeSet<&str> = packages.iter().map(|package| text(&package["name"])).collect();
+    for package in &packages {
+        let name = text(&package["name"]);
         let Some(allowed) = layers.get(name) else {
             problems.push(format!("`{name}` has no place among the layers"));
             continue;
         };
-        let normal = package
-            .dependencies
-            .iter()
-            .filter(|dependency| dependency.kind == DependencyKind::Normal);
-        for dependency in normal {
-            let dependency = dependency.name.as_str();
+        let dependencies = package["dependencies"].as_array().into_iter().flatten();
+        // The kind of a normal dependency is null.
+        for dependency in dependencies.filter(|dependency| dependency["kind"].is_null()) {
+            let dependency = text(&dependency["name"]);
             if ours.contains(dependency) && !allowed.contains(&dependency) {
                 problems.push(format!("`{name}` must not depend on `{dependency}`"));
             }
@@ -65,13 +59,28 @@ fn problems() -> anyhow::Result<Vec<String>> {
                 problems.push(format!("`{name}` must not name `{dependency}`"));
             }
         }
-        let folder = package.manifest_path.parent().context("a manifest has a folder")?;
-        for file in sources(folder.as_std_path())? {
-            let text = fs::read_to_string(&file)?;
-            problems.extend(problems_in(name, &file, &text));
+        let manifest = Path::new(text(&package["manifest_path"]));
+        for file in sources(manifest.parent().context("a manifest has a folder")?)? {
+            problems.extend(problems_in(name, &file, &fs::read_to_string(&file)?));
         }
     }
     Ok(problems)
+}
+
+/// The packages of this workspace, as `cargo metadata` describes them.
+fn workspace_packages() -> anyhow::Result<Vec<Value>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .context("cargo cannot be started")?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    Ok(metadata["packages"].as_array().cloned().unwrap_or_default())
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// Broken rules in one source file.
@@ -82,11 +91,12 @@ fn problems_in(package: &str, file: &Path, text: &str) -> Vec<String> {
     let in_tests = file
         .components()
         .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "benches")));
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
     let build_script = file.ends_with("build.rs");
     if !PRINTERS.contains(&package)
         && !in_tests
         && !build_script
-        && prints.iter().any(|call| text.contains(call))
+        && code.clone().any(|line| prints.iter().any(|call| line.contains(call)))
     {
         problem("prints, which only the command line may");
     }

@@ -73,10 +73,12 @@ fn find_sets(args: &RunArgs) -> anyhow::Result<Vec<ImageSet>> {
         }
         return Ok(sets);
     }
+    // All names first: a misspelt one should not wait for the files of the others.
+    let named: Vec<Named> = named.into_iter().map(parse_set).collect::<anyhow::Result<_>>()?;
     for name in named {
-        sets.push(match demo::find_set(name) {
-            Some(set) => set?,
-            None => find_test_set(name, &args.data)?,
+        sets.push(match name {
+            Named::Demo(set) => *set,
+            Named::Published(set) => find_test_set(set, &args.data)?,
         });
     }
     for folder in &args.image_folder {
@@ -87,15 +89,26 @@ fn find_sets(args: &RunArgs) -> anyhow::Result<Vec<ImageSet>> {
     Ok(sets)
 }
 
-fn find_test_set(name: &str, data: &Path) -> anyhow::Result<ImageSet> {
-    let Ok(set) = name.parse::<TestSet>() else {
+/// A test set that was named on the command line.
+enum Named {
+    Demo(Box<ImageSet>),
+    Published(TestSet),
+}
+
+fn parse_set(name: &str) -> anyhow::Result<Named> {
+    if let Some(set) = demo::find_set(name) {
+        return Ok(Named::Demo(Box::new(set?)));
+    }
+    name.parse::<TestSet>().map(Named::Published).map_err(|_| {
         let known = TestSet::ALL.map(|set| format!("{} ({})", set.id(), set.title()));
-        bail!(Explained {
-            problem: format!("`{name}` is not a known test set"),
-            detail: format!("known are {}, {}", known.join(", "), demo::set_names().join(", ")),
-            hint: "`--image-folder DIR` evaluates on any folder of class folders".to_owned(),
-        });
-    };
+        let detail = format!("known are {}, {}", known.join(", "), demo::set_names().join(", "));
+        let problem = format!("`{name}` is not a known test set");
+        let hint = "`--image-folder DIR` evaluates on any folder of class folders".to_owned();
+        Explained { problem, detail, hint }.into()
+    })
+}
+
+fn find_test_set(set: TestSet, data: &Path) -> anyhow::Result<ImageSet> {
     set.find(data).map_err(|error| match error {
         FolderError::NotFound { title, example, places } => {
             let places: Vec<String> =
