@@ -203,7 +203,7 @@ fn a_damaged_image_is_named_counted_and_passed_over_unless_strict() {
     let folder = folder();
     let root = folder.path().join("pictures");
     small_set(&root, 2);
-    fs::write(root.join("cat/broken.jpg"), b"\xff\xd8\xff\xe0 this is no photograph")
+    fs::write(root.join("camel/broken.jpg"), b"\xff\xd8\xff\xe0 this is no photograph")
         .expect("the file can be written");
     let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo/clip.safetensors");
     let weights = weights.to_str().expect("a path");
