@@ -66,6 +66,9 @@ pub struct RunArgs {
     /// Folder for the record of the run [default: the next free number in `runs`; none for the demo]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Go on with the run in `--output` that was broken off
+    #[arg(long, requires = "output")]
+    pub resume: bool,
     /// Form of the results on standard output
     #[arg(long, default_value = "text")]
     pub format: Format,
@@ -99,6 +102,9 @@ pub struct ModelArgs {
     /// Decides the order of the images and every random view [default: 0]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// What runs the model
+    #[arg(long, default_value = "cpu")]
+    pub backend: Backend,
     /// Cores that run the model [default: all]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -149,6 +155,13 @@ pub struct ReportArgs {
     /// Form of the results on standard output
     #[arg(long, default_value = "text")]
     pub format: Format,
+}
+
+/// What runs the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// All cores of the processor
+    Cpu,
 }
 
 /// Form of results.

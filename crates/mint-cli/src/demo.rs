@@ -14,7 +14,7 @@ pub const WEIGHTS: &str = "demo/clip.safetensors";
 const CONTEXT: &str = "demo/coop_ctx.safetensors";
 
 /// Images of each set, chosen so that the demo ends within a minute on two cores.
-pub const LIMIT: usize = 40;
+pub const LIMIT: usize = 20;
 /// Views of each image, chosen for the same reason.
 pub const VIEWS: usize = 32;
 
@@ -28,16 +28,23 @@ struct Files;
 
 /// The demo's sets, from no shift to a strong one.
 const SETS: [(&str, &str); 5] = [
-    ("I", "pictograms, no shift"),
-    ("A", "pictograms, adversarial"),
-    ("V", "pictograms, other makers"),
-    ("R", "pictograms, outlines"),
-    ("K", "pictograms, two colours"),
+    ("I", "no shift"),
+    ("A", "adversarial"),
+    ("V", "other makers"),
+    ("R", "outlines"),
+    ("K", "two colours"),
 ];
 
 /// Names of the demo's sets on the command line.
 pub fn set_names() -> Vec<String> {
     SETS.iter().map(|(letter, _)| format!("demo-{letter}")).collect()
+}
+
+/// What the sets are, in a line.
+pub fn description() -> String {
+    let sets: Vec<String> =
+        SETS.iter().map(|(letter, title)| format!("{letter} {title}")).collect();
+    format!("pictograms of a tiny CLIP (nothing about ImageNet): {}", sets.join(", "))
 }
 
 /// What is run if nothing is asked for.
@@ -81,7 +88,7 @@ fn open_set(letter: &str, title: &str) -> anyhow::Result<ImageSet> {
     images.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(ImageSet {
         id: format!("demo-{letter}"),
-        title: title.to_owned(),
+        title: format!("demo-{letter} ({title})"),
         class_names,
         images,
         warnings: Vec::new(),

@@ -13,7 +13,7 @@ use mint_eval::{
 use mint_tuner::Method;
 use sha2::{Digest, Sha256};
 
-use crate::args::{ModelArgs, parse_methods};
+use crate::args::{Backend, ModelArgs, parse_methods};
 use crate::demo;
 
 /// A loaded model with its tokenizer.
@@ -75,8 +75,11 @@ impl Model {
         let tensors = StateDict::from_safetensors(&file, &bytes)?;
         let sha256 = hex(&Sha256::digest(&bytes));
         drop(bytes);
+        let device = match args.backend {
+            Backend::Cpu => Device::flex(),
+        };
         let lanes = args.threads.map_or_else(Lanes::per_core, Lanes::new);
-        let clip = Clip::from_state_dict(tensors, LoadOptions::default(), &Device::flex(), lanes)?;
+        let clip = Clip::from_state_dict(tensors, LoadOptions::default(), &device, lanes)?;
         let tokenizer = Tokenizer::clip(clip.config.text.context_length);
         let weights = WeightsInfo { file: file.display().to_string(), sha256 };
         Ok(Self { clip, tokenizer, weights, embedded: args.weights.is_none() })

@@ -22,13 +22,15 @@ impl Progress {
 }
 
 impl Observer for Progress {
-    fn start(&mut self, set: &ImageSet, images: usize) {
+    fn start(&mut self, set: &ImageSet, images: usize, done: usize) {
         for warning in &set.warnings {
             output::note(&format!("warning: {}: {warning}", set.title));
         }
         let template = "{prefix} {wide_bar} {pos}/{len} {per_sec} {msg} {eta} left";
         let style = ProgressStyle::with_template(template).expect("the template is valid");
         self.bar = ProgressBar::new(images as u64).with_style(style).with_prefix(set.id.clone());
+        self.bar.set_position(done as u64);
+        self.bar.reset_eta();
     }
 
     fn image(&mut self, accuracies: &[Accuracy]) {

@@ -160,6 +160,69 @@ fn a_record_is_never_overwritten() {
 }
 
 #[test]
+fn a_run_that_was_broken_off_goes_on_exactly() {
+    let folder = folder();
+    let run = |output: &str, more: &[&str]| {
+        let arguments = [
+            "--test-sets",
+            "demo-A/demo-V",
+            "--method",
+            "clip,mint",
+            "--limit",
+            "4",
+            "--views",
+            "10",
+        ];
+        mint(folder.path(), &[&arguments[..], &["--output", output], more].concat())
+    };
+    stdout(&run("whole", &[]));
+    stdout(&run("broken", &[]));
+    let at = |name: &str| folder.path().join("broken").join(name);
+    // As if the program had been killed in the first set: the memory is of its third image, the
+    // lines of one method go further, the last line of the other is cut.
+    let run_file = fs::read_to_string(at("run.json")).expect("a run file");
+    let mut run_file: Value = serde_json::from_str(&run_file).expect("JSON");
+    run_file["finished"] = false.into();
+    run_file["rows"].as_array_mut().expect("rows").clear();
+    fs::write(at("run.json"), run_file.to_string()).expect("the file can be written");
+    for name in ["demo-V-clip.jsonl", "demo-V-mint.jsonl"] {
+        fs::remove_file(at(name)).expect("the file is there");
+    }
+    let memory = only_first_set(folder.path());
+    fs::copy(memory, at("memory-mint.safetensors")).expect("the memory can be copied");
+    let lines = fs::read_to_string(at("demo-A-mint.jsonl")).expect("lines");
+    fs::write(at("demo-A-mint.jsonl"), &lines[..lines.len() - 20])
+        .expect("the file can be written");
+
+    stdout(&run("broken", &["--resume"]));
+    for name in ["demo-A-clip.jsonl", "demo-A-mint.jsonl", "demo-V-clip.jsonl", "demo-V-mint.jsonl"]
+    {
+        let whole = lines_without_seconds(&folder.path().join("whole").join(name));
+        assert_eq!(whole, lines_without_seconds(&at(name)), "{name}");
+    }
+    let message = failure(&run("broken", &["--resume", "--seed", "5"]));
+    assert!(message.contains("broken") && message.contains("settings"), "{message}");
+}
+
+/// The memory after the first three images of demo-A.
+fn only_first_set(folder: &Path) -> std::path::PathBuf {
+    let arguments = [
+        "--test-sets",
+        "demo-A",
+        "--method",
+        "clip,mint",
+        "--limit",
+        "3",
+        "--views",
+        "10",
+        "--output",
+        "first",
+    ];
+    stdout(&mint(folder, &arguments));
+    folder.join("first/memory-mint.safetensors")
+}
+
+#[test]
 fn a_test_set_without_data_explains_itself_in_three_lines() {
     let folder = folder();
     let message = failure(&mint(folder.path(), &["--test-sets", "R"]));

@@ -7,14 +7,17 @@ use mint_augment::{ViewConfig, ViewError, ViewGenerator};
 use mint_clip::burn::tensor::Tensor;
 use mint_clip::{Clip, PassConfig, Tokenizer};
 use mint_datasets::{ImageSet, Order};
-use mint_tuner::{ImageViews, Method, MethodError, Outcome, ViewDemand, ZeroShot};
+use mint_tuner::{BankLifetime, ImageViews, Method, MethodError, Outcome, ViewDemand, ZeroShot};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ImageOrder, MethodId, RunConfig};
 use crate::loader::{LoadError, Loader};
+use crate::memory_file::{self, memory_path};
 use crate::metrics::{Accuracy, ranking};
 use crate::pixels::view_tensor;
-use crate::record::{ErrorLine, ImageLine, LineWriter, Record, RecordError, ScoredClass};
+use crate::record::{
+    EarlierLine, ErrorLine, ImageLine, LineWriter, Record, RecordError, ScoredClass,
+};
 
 /// Why an evaluation stopped.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,11 @@ pub enum EvalError {
     /// The record cannot be written.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The lines of the run to go on with are of other images.
+    #[error(
+        "cannot go on with {0}: its images are not those of the record; were files added or removed?"
+    )]
+    OtherImages(String),
     /// There is nothing to evaluate.
     #[error("no images of {0} are left: see `--limit` and `--shard`")]
     NoImages(String),
@@ -72,8 +80,8 @@ pub struct Row {
 
 /// What an evaluation tells while it runs.
 pub trait Observer {
-    /// A test set begins.
-    fn start(&mut self, set: &ImageSet, images: usize);
+    /// A test set begins; `done` of its `images` were done by an earlier run.
+    fn start(&mut self, set: &ImageSet, images: usize, done: usize);
     /// An image is done; accuracies are in the order of the methods.
     fn image(&mut self, accuracies: &[Accuracy]);
     /// An image could not be used.
@@ -142,7 +150,7 @@ impl<'a> Evaluation<'a> {
             ImageOrder::File => Order::File,
             ImageOrder::Shuffled => Order::Shuffled(self.config.seed),
         };
-        let indices = self.config.select(set.order(order));
+        let mut indices = self.config.select(set.order(order));
         if indices.is_empty() {
             return Err(EvalError::NoImages(set.title.clone()));
         }
@@ -153,13 +161,19 @@ impl<'a> Evaluation<'a> {
         };
         let generator = ViewGenerator::new(view_config)?;
         self.start(set)?;
-        let mut tallies = self.tallies(set, record)?;
-        observer.start(set, indices.len());
+        let earlier = match record {
+            Some(record) => self.earlier_lines(set, record, &indices)?,
+            None => vec![Vec::new(); self.methods.len()],
+        };
+        let mut tallies = self.tallies(set, record, &earlier)?;
+        let done = earlier.first().map_or(0, Vec::len);
+        let mut unreadable = done as u64 - tallies.first().map_or(0, |tally| tally.accuracy.images);
+        observer.start(set, indices.len(), done);
+        indices.drain(..done);
         let LoopConfig { loader_threads, ahead, strict } = settings;
         let seed = self.config.seed;
         let loader = Loader::new(set.clone(), generator, seed, indices, loader_threads, ahead);
-        let mut unreadable = 0;
-        for (index, views) in loader {
+        for (position, (index, views)) in loader.enumerate() {
             let views = match views {
                 Ok(views) => views,
                 Err(error) if strict => return Err(error.into()),
@@ -172,6 +186,9 @@ impl<'a> Evaluation<'a> {
             };
             let pixels = view_tensor(views, &view_config.normalization, &self.clip.device);
             self.image(set, index, pixels, &mut tallies)?;
+            if let Some(record) = record {
+                self.save_memory(set, record, done + position + 1)?;
+            }
             let accuracies: Vec<Accuracy> = tallies.iter().map(|tally| tally.accuracy).collect();
             observer.image(&accuracies);
         }
@@ -190,12 +207,76 @@ impl<'a> Evaluation<'a> {
         Ok(())
     }
 
-    fn tallies(&self, set: &ImageSet, record: Option<&Record>) -> Result<Vec<Tally>, EvalError> {
-        let tally = |(id, _): &(MethodId, Box<dyn Method>)| {
-            let lines = record.map(|record| record.lines(&set.id, id.name())).transpose()?;
-            Ok(Tally { accuracy: Accuracy::default(), seconds: 0.0, lines })
-        };
-        self.methods.iter().map(tally).collect()
+    /// The lines that a broken-off run left, cut to what all methods have done, and the memory
+    /// restored as it was then.
+    fn earlier_lines(
+        &mut self,
+        set: &ImageSet,
+        record: &Record,
+        indices: &[usize],
+    ) -> Result<Vec<Vec<EarlierLine>>, EvalError> {
+        let mut lines = Vec::new();
+        for (id, _) in &self.methods {
+            lines.push(record.earlier_lines(&set.id, id.name())?);
+        }
+        let mut done = lines.iter().map(Vec::len).min().unwrap_or(0);
+        let lifetime = self.config.mint.bank_lifetime;
+        for (id, method) in &mut self.methods {
+            if method.memory().is_none() {
+                continue;
+            }
+            let path = memory_path(record.folder(), id.name());
+            let saved = memory_file::load(&path, &self.clip.device)?;
+            let of_this_set = saved.as_ref().is_some_and(|saved| saved.test_set == set.id);
+            done = done.min(saved.as_ref().filter(|_| of_this_set).map_or(0, |saved| saved.images));
+            if let Some(saved) = saved.filter(|_| of_this_set || lifetime == BankLifetime::Run) {
+                method.restore(saved.bank);
+            }
+        }
+        for lines in &mut lines {
+            lines.truncate(done);
+            let fits = |(line, &index): (&EarlierLine, &usize)| {
+                line.path() == set.images[index].path.to_string_lossy()
+            };
+            if !lines.iter().zip(indices).all(fits) || done > indices.len() {
+                return Err(EvalError::OtherImages(set.title.clone()));
+            }
+        }
+        Ok(lines)
+    }
+
+    fn save_memory(
+        &self,
+        set: &ImageSet,
+        record: &Record,
+        images: usize,
+    ) -> Result<(), RecordError> {
+        for (id, method) in &self.methods {
+            if let Some(bank) = method.memory() {
+                memory_file::save(&memory_path(record.folder(), id.name()), &set.id, images, bank)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tallies(
+        &self,
+        set: &ImageSet,
+        record: Option<&Record>,
+        earlier: &[Vec<EarlierLine>],
+    ) -> Result<Vec<Tally>, EvalError> {
+        let mut tallies = Vec::with_capacity(self.methods.len());
+        for ((id, _), earlier) in self.methods.iter().zip(earlier) {
+            let lines = record.map(|record| record.lines(&set.id, id.name(), earlier));
+            let mut tally =
+                Tally { accuracy: Accuracy::default(), seconds: 0.0, lines: lines.transpose()? };
+            for (label, best, seconds) in earlier.iter().filter_map(EarlierLine::result) {
+                tally.accuracy.add(&best, label);
+                tally.seconds += seconds;
+            }
+            tallies.push(tally);
+        }
+        Ok(tallies)
     }
 
     fn image(

@@ -6,6 +6,7 @@
 mod config;
 mod evaluate;
 mod loader;
+mod memory_file;
 mod methods;
 mod metrics;
 mod pixels;

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::evaluate::Row;
 
@@ -16,12 +16,31 @@ pub const RUN_FILE: &str = "run.json";
 pub enum RecordError {
     /// The folder holds another run.
     #[error(
-        "`{}` already holds the record of a run; name another folder with `--output`",
+        "`{}` already holds the record of a run; go on with it by `--resume`, or name another folder with `--output`",
         folder.display()
     )]
     Exists {
         /// The folder.
         folder: PathBuf,
+    },
+    /// The run to go on with had other settings.
+    #[error(
+        "`{}` is the record of a run with other {difference}; `--resume` goes on with equal ones only",
+        folder.display()
+    )]
+    OtherRun {
+        /// The folder.
+        folder: PathBuf,
+        /// What differs.
+        difference: &'static str,
+    },
+    /// A file of the run to go on with cannot be read.
+    #[error("cannot go on: `{}` is damaged ({reason})", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
     },
     /// A file cannot be written.
     #[error("cannot write `{}`", path.display())]
@@ -51,7 +70,7 @@ pub struct RunInfo {
 }
 
 /// Which weights were used.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WeightsInfo {
     /// File, or a name for embedded weights.
     pub file: String,
@@ -164,17 +183,71 @@ impl Record {
         Ok(record)
     }
 
+    /// Goes on with a run that was broken off; gives the rows of the sets that it had finished.
+    ///
+    /// A folder without a record is started anew.
+    pub fn resume(folder: &Path, info: RunInfo) -> Result<(Self, Vec<Row>), RecordError> {
+        let path = folder.join(RUN_FILE);
+        if !path.exists() {
+            return Ok((Self::create(folder, info)?, Vec::new()));
+        }
+        let damaged = |reason: String| RecordError::Damaged { path: path.clone(), reason };
+        let text = fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
+        let earlier: EarlierRun =
+            serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let other = |difference| RecordError::OtherRun { folder: folder.to_owned(), difference };
+        if earlier.config != info.config {
+            return Err(other("settings"));
+        }
+        if earlier.weights.sha256 != info.weights.sha256 {
+            return Err(other("weights"));
+        }
+        Ok((Self { folder: folder.to_owned(), info }, earlier.rows))
+    }
+
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Opens the lines of one test set and method.
-    pub fn lines(&self, test_set: &str, method: &str) -> Result<LineWriter, RecordError> {
-        let path = self.folder.join(format!("{test_set}-{method}.jsonl"));
-        let file = File::create(&path)
-            .map_err(|source| RecordError::Write { path: path.clone(), source })?;
+    /// The whole lines that an earlier run left for a test set and method.
+    pub fn earlier_lines(
+        &self,
+        test_set: &str,
+        method: &str,
+    ) -> Result<Vec<EarlierLine>, RecordError> {
+        let path = self.lines_path(test_set, method);
+        let damaged = |error: String| RecordError::Damaged { path: path.clone(), reason: error };
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(|error| damaged(error.to_string()))?,
+        };
+        // What follows the last line end was cut off while it was written.
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        let parse = |line: &str| {
+            let value = serde_json::from_str(line).map_err(|error| damaged(error.to_string()))?;
+            Ok(EarlierLine { text: line.to_owned(), value })
+        };
+        whole.lines().map(parse).collect()
+    }
+
+    /// Opens the lines of one test set and method, starting with some of an earlier run.
+    pub fn lines(
+        &self,
+        test_set: &str,
+        method: &str,
+        earlier: &[EarlierLine],
+    ) -> Result<LineWriter, RecordError> {
+        let path = self.lines_path(test_set, method);
+        let error = |source| RecordError::Write { path: path.clone(), source };
+        let text: String = earlier.iter().map(|line| format!("{}\n", line.text)).collect();
+        write_whole(&path, text.as_bytes()).map_err(error)?;
+        let file = File::options().append(true).open(&path).map_err(error)?;
         Ok(LineWriter { path, file: BufWriter::new(file) })
+    }
+
+    fn lines_path(&self, test_set: &str, method: &str) -> PathBuf {
+        self.folder.join(format!("{test_set}-{method}.jsonl"))
     }
 
     /// Adds the rows so far.
@@ -187,18 +260,71 @@ impl Record {
         self.write_run(true, rows)
     }
 
-    /// Writes a temporary file and renames it, so that the file is always whole.
     fn write_run(&self, finished: bool, rows: &[Row]) -> Result<(), RecordError> {
         let path = self.folder.join(RUN_FILE);
-        let temporary = self.folder.join(format!("{RUN_FILE}.partial"));
         let write = || -> io::Result<()> {
             let contents = RunFile { info: &self.info, finished, rows };
             let mut text = serde_json::to_string_pretty(&contents)?;
             text.push('\n');
-            fs::write(&temporary, text)?;
-            fs::rename(&temporary, &path)
+            write_whole(&path, text.as_bytes())
         };
         write().map_err(|source| RecordError::Write { path: path.clone(), source })
+    }
+}
+
+/// Writes a temporary file and renames it, so that the file is always whole.
+pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".partial");
+    fs::write(&temporary, contents)?;
+    fs::rename(&temporary, path)
+}
+
+/// What a resumed run needs of the file about the run.
+#[derive(Deserialize)]
+struct EarlierRun {
+    config: serde_json::Value,
+    weights: WeightsInfo,
+    rows: Vec<Row>,
+}
+
+/// A line of an earlier run.
+#[derive(Debug, Clone)]
+pub struct EarlierLine {
+    text: String,
+    value: LineResult,
+}
+
+/// What counts of a line.
+#[derive(Debug, Clone, Deserialize)]
+struct LineResult {
+    path: String,
+    label: usize,
+    #[serde(default)]
+    top5: Vec<EarlierClass>,
+    error: Option<String>,
+    #[serde(default)]
+    seconds: f64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct EarlierClass {
+    class: usize,
+}
+
+impl EarlierLine {
+    /// Path below the set's root.
+    pub fn path(&self) -> &str {
+        &self.value.path
+    }
+
+    /// The label, the best classes and the seconds; nothing for an image that could not be used.
+    pub fn result(&self) -> Option<(usize, Vec<usize>, f64)> {
+        if self.value.error.is_some() {
+            return None;
+        }
+        let best = self.value.top5.iter().map(|class| class.class).collect();
+        Some((self.value.label, best, self.value.seconds))
     }
 }
 

@@ -114,7 +114,7 @@ pub fn assert_close(what: &str, actual: &[f32], expected: &[f32], tolerance: f32
         let same = actual == expected || (actual.is_nan() && expected.is_nan());
         let difference = if same { 0.0 } else { (actual - expected).abs() };
         largest = largest.max(difference);
-        if !(difference <= tolerance) {
+        if difference.is_nan() || difference > tolerance {
             wrong.push(format!("[{index}] {actual} instead of {expected}"));
         }
     }

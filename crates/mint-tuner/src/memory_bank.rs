@@ -44,6 +44,14 @@ impl MemoryBank {
         Self { keys, prompts, usage: Usage { counts, total: 0 } }
     }
 
+    /// A bank that was used: `counts` has one entry a slot.
+    pub fn with_usage(keys: Tensor<2>, prompts: Tensor<3>, counts: &[i64]) -> Self {
+        let total = counts.iter().map(|&count| count as u64).sum();
+        let counts =
+            Tensor::from_data(TensorData::new(counts.to_vec(), [counts.len()]), &keys.device());
+        Self { keys, prompts, usage: Usage { counts, total } }
+    }
+
     /// Number of slots.
     pub fn slots(&self) -> usize {
         self.keys.dims()[0]

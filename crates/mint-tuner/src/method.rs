@@ -5,6 +5,7 @@ use mint_clip::tokenizer::TokenizerError;
 use mint_clip::{Clip, Tokenizer};
 
 use crate::image_views::ImageViews;
+use crate::memory_bank::MemoryBank;
 
 /// A way to classify images with a frozen CLIP.
 pub trait Method {
@@ -25,6 +26,14 @@ pub trait Method {
 
     /// Classifies one image.
     fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError>;
+
+    /// What the method carries from image to image; nothing if it does not remember.
+    fn memory(&self) -> Option<&MemoryBank> {
+        None
+    }
+
+    /// Goes on from what [`Method::memory`] gave earlier.
+    fn restore(&mut self, _memory: MemoryBank) {}
 }
 
 /// How many views of an image a method looks at.

@@ -29,11 +29,6 @@ impl Mint {
         let bank = MemoryBank::random(config.bank_slots, width, config.bank_seed, &clip.device);
         Ok(Self { config, context, start_bank: bank.clone(), bank, learner: None })
     }
-
-    /// The bank as it is now.
-    pub fn bank(&self) -> &MemoryBank {
-        &self.bank
-    }
 }
 
 impl Method for Mint {
@@ -69,6 +64,14 @@ impl Method for Mint {
         let steps: Vec<Step> = (0..self.config.steps).map(|_| adaptation.step()).collect();
         let scores = read_scores(adaptation.predict())?;
         Ok(Outcome { scores, steps: steps.into_iter().map(summary).collect::<Result<_, _>>()? })
+    }
+
+    fn memory(&self) -> Option<&MemoryBank> {
+        Some(&self.bank)
+    }
+
+    fn restore(&mut self, memory: MemoryBank) {
+        self.bank = memory;
     }
 }
 

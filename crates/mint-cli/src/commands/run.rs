@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use mint_datasets::{FolderError, ImageSet, TestSet, open_image_folder, read_class_names};
 use mint_eval::{
-    Evaluation, Host, ImageOrder, Record, Row, RunConfig, RunInfo, TableStyle, Versions, table,
+    Evaluation, Host, ImageOrder, MethodId, Record, Row, RunConfig, RunInfo, TableStyle, Versions,
+    table,
 };
 
 use crate::args::{Format, OrderArg, RunArgs, split_names};
@@ -32,11 +33,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let model = Model::load(&args.model)?;
     let mut evaluation =
         Evaluation::new(&model.clip, &model.tokenizer, &config, model.methods(&config)?)?;
-    let record = open_record(args, named, &config, &model)?;
+    let (record, mut rows) = open_record(args, named, &config, &model)?;
 
     let mut progress = Progress::new(&config.methods);
-    let mut rows: Vec<Row> = Vec::new();
     for set in sets {
+        if rows.iter().any(|row| row.test_set == set.id) {
+            continue; // finished by the run that is gone on with
+        }
         let settings = loop_config(&args.model, args.strict);
         rows.extend(evaluation.run(&Arc::new(set), record.as_ref(), settings, &mut progress)?);
         if let Some(record) = &record {
@@ -141,17 +144,17 @@ fn with_run_options(args: &RunArgs, mut config: RunConfig) -> RunConfig {
     config
 }
 
-/// A record where one was asked for, or where test sets were.
+/// A record where one was asked for, or where test sets were, and the rows that it already has.
 fn open_record(
     args: &RunArgs,
     named: bool,
     config: &RunConfig,
     model: &Model,
-) -> anyhow::Result<Option<Record>> {
+) -> anyhow::Result<(Option<Record>, Vec<Row>)> {
     let folder = match &args.output {
         Some(folder) => folder.clone(),
         None if named => next_free_folder(Path::new("runs")),
-        None => return Ok(None),
+        None => return Ok((None, Vec::new())),
     };
     let info = RunInfo {
         config: serde_json::to_value(config)?,
@@ -161,7 +164,11 @@ fn open_record(
         host: Host::current(),
         device: "cpu".to_owned(),
     };
-    Ok(Some(Record::create(&folder, info)?))
+    if args.resume {
+        let (record, rows) = Record::resume(&folder, info)?;
+        return Ok((Some(record), rows));
+    }
+    Ok((Some(Record::create(&folder, info)?), Vec::new()))
 }
 
 fn next_free_folder(parent: &Path) -> PathBuf {
@@ -174,23 +181,17 @@ fn headline(named: bool, config: &RunConfig, model: &Model) -> String {
     let what = if named {
         format!("weights `{}`", model.weights.file)
     } else {
-        let chosen = "`--limit` and `--views` choose others";
         let limit = config.limit.map_or("all".to_owned(), |limit| limit.to_string());
-        format!("embedded demo, {limit} images a set, {} views ({chosen})", config.views)
+        format!(
+            "embedded demo: {limit} images a set, {} views (`--limit` and `--views` choose others)\n{}",
+            config.views,
+            demo::description()
+        )
     };
-    let MintLine(mint) = MintLine::new(config);
-    format!("{what}\nseed {}, learned prompts start at {}{mint}", config.seed, model.start(config))
-}
-
-/// The part of the headline that only MINT has.
-struct MintLine(String);
-
-impl MintLine {
-    fn new(config: &RunConfig) -> Self {
-        let steps = config.mint.steps;
-        let has_mint = config.methods.contains(&mint_eval::MethodId::Mint);
-        Self(if has_mint { format!(", MINT takes {steps} steps") } else { String::new() })
-    }
+    let has_mint = config.methods.contains(&MethodId::Mint);
+    let steps = if has_mint { format!(", {} steps", config.mint.steps) } else { String::new() };
+    let start = model.start(config);
+    format!("{what}\nseed {}{steps}, learned prompts start at {start}\n", config.seed)
 }
 
 fn json(rows: &[Row], config: &RunConfig, model: &Model) -> anyhow::Result<String> {
