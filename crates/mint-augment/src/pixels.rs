@@ -13,9 +13,10 @@ pub struct Normalization {
 
 impl Normalization {
     /// The values that every published CLIP image encoder was trained with.
+    #[allow(clippy::excessive_precision, reason = "these are the published digits")]
     pub const CLIP: Self = Self {
-        mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-        std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+        mean: [0.48145466, 0.4578275, 0.40821073],
+        std: [0.26862954, 0.26130258, 0.27577711],
     };
 
     /// The normalised value of each 8-bit sample. Shape: `[channel, 256]`.

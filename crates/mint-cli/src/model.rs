@@ -7,10 +7,9 @@ use anyhow::{Context, bail};
 use mint_clip::burn::tensor::{Device, Tensor};
 use mint_clip::{Clip, Lanes, LoadOptions, StateDict, Tokenizer};
 use mint_eval::{
-    ContextStart, LoopConfig, MethodId, RunConfig, WeightsInfo, build_methods, read_context,
+    ContextStart, LoopConfig, NamedMethod, RunConfig, WeightsInfo, build_methods, read_context,
     start_context,
 };
-use mint_tuner::Method;
 use sha2::{Digest, Sha256};
 
 use crate::args::{Backend, ModelArgs, parse_methods};
@@ -86,7 +85,7 @@ impl Model {
     }
 
     /// The configured methods on this model.
-    pub fn methods(&self, config: &RunConfig) -> anyhow::Result<Vec<(MethodId, Box<dyn Method>)>> {
+    pub fn methods(&self, config: &RunConfig) -> anyhow::Result<Vec<NamedMethod>> {
         let context = self.context(config)?;
         Ok(build_methods(config, &self.clip, &self.tokenizer, context)?)
     }

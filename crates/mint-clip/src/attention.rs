@@ -200,9 +200,12 @@ impl KeyValue {
     pub fn sum_batch(self) -> KeyValue {
         KeyValue { key: self.key.sum_dim(0), value: self.value.sum_dim(0) }
     }
+}
 
-    /// Elementwise sum.
-    pub fn add(self, other: KeyValue) -> KeyValue {
+impl std::ops::Add for KeyValue {
+    type Output = KeyValue;
+
+    fn add(self, other: KeyValue) -> KeyValue {
         KeyValue { key: self.key + other.key, value: self.value + other.value }
     }
 }

@@ -113,9 +113,9 @@ impl ImageEncoder {
     /// View 0 is a job of its own, so that its results do not depend on how many views there are.
     fn view_jobs(&self, views: usize) -> Vec<Range<usize>> {
         let per_job = self.views_per_job();
-        let mut jobs = vec![0..views.min(1)];
-        jobs.extend((1..views).step_by(per_job).map(|start| start..(start + per_job).min(views)));
-        jobs
+        let rest = (1..views).step_by(per_job);
+        let rest = rest.map(|start| start..(start + per_job).min(views));
+        std::iter::once(0..views.min(1)).chain(rest).collect()
     }
 
     /// Few views are traced, so the jobs are smaller.

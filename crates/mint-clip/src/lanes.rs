@@ -55,8 +55,8 @@ impl Lanes {
             return jobs.into_iter().map(work).collect();
         }
         let next = AtomicUsize::new(0);
-        let slots: Vec<(Mutex<Option<T>>, Mutex<Option<R>>)> =
-            jobs.into_iter().map(|job| (Mutex::new(Some(job)), Mutex::new(None))).collect();
+        let slot = |job| (Mutex::new(Some(job)), Mutex::new(None));
+        let slots: Vec<Slot<T, R>> = jobs.into_iter().map(slot).collect();
         let drain = || {
             while let Some((job, result)) = slots.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let job = job.lock().expect("no lane panicked").take();
@@ -73,6 +73,9 @@ impl Lanes {
         slots.into_iter().map(|(_, slot)| result(slot).expect("every job was run")).collect()
     }
 }
+
+/// A job until it is taken, and its result once it is there.
+type Slot<T, R> = (Mutex<Option<T>>, Mutex<Option<R>>);
 
 impl std::fmt::Debug for Lanes {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -126,7 +126,7 @@ impl TextTower {
             gradient = Some(match (gradient, finish_trace) {
                 (Some(gradient), Some(finish_trace)) => {
                     let (mut prepared, _) = block.finish_pullback(finish_trace, gradient);
-                    prepared.own = prepared.own.add(key_value);
+                    prepared.own = prepared.own + key_value;
                     block.prepare_pullback(prepare_trace, prepared)
                 }
                 _ => block.key_value_pullback(prepare_trace, key_value),

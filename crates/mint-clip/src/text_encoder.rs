@@ -90,7 +90,7 @@ impl TextEncoder {
         for (prefix, context) in gradients {
             at_prefix = Some(match at_prefix {
                 None => prefix,
-                Some(sum) => sum.into_iter().zip(prefix).map(|(sum, part)| sum.add(part)).collect(),
+                Some(sum) => sum.into_iter().zip(prefix).map(|(sum, part)| sum + part).collect(),
             });
             accumulate(&mut at_context, context);
         }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ImageOrder, MethodId, RunConfig};
 use crate::loader::{LoadError, Loader};
 use crate::memory_file::{self, memory_path};
+use crate::methods::NamedMethod;
 use crate::metrics::{Accuracy, ranking};
 use crate::pixels::view_tensor;
 use crate::record::{
@@ -114,7 +115,7 @@ pub struct Evaluation<'a> {
     tokenizer: &'a Tokenizer,
     config: &'a RunConfig,
     pass_config: PassConfig,
-    methods: Vec<(MethodId, Box<dyn Method>)>,
+    methods: Vec<NamedMethod>,
     zero_shot: ZeroShot,
 }
 
@@ -131,7 +132,7 @@ impl<'a> Evaluation<'a> {
         clip: &'a Clip,
         tokenizer: &'a Tokenizer,
         config: &'a RunConfig,
-        methods: Vec<(MethodId, Box<dyn Method>)>,
+        methods: Vec<NamedMethod>,
     ) -> Result<Self, MethodError> {
         let pass_config = config.mint.pass(&clip.config)?;
         let zero_shot = ZeroShot::default();
@@ -330,7 +331,7 @@ impl<'a> Evaluation<'a> {
     }
 
     fn rows(&self, set: &ImageSet, unreadable: u64, tallies: &[Tally]) -> Vec<Row> {
-        let row = |((id, method), tally): (&(MethodId, Box<dyn Method>), &Tally)| {
+        let row = |((id, method), tally): (&NamedMethod, &Tally)| {
             let (top1_low, top1_high) = tally.accuracy.top1_interval();
             Row {
                 test_set: set.id.clone(),

@@ -16,7 +16,7 @@ mod table;
 pub use config::{ContextStart, ImageOrder, MethodId, RunConfig, Shard};
 pub use evaluate::{EvalError, Evaluation, LoopConfig, Observer, Row};
 pub use loader::{LoadError, Loader};
-pub use methods::{SetupError, build_methods, read_context, start_context};
+pub use methods::{NamedMethod, SetupError, build_methods, read_context, start_context};
 pub use metrics::{Accuracy, ranking, wilson};
 pub use pixels::view_tensor;
 pub use record::{Host, RUN_FILE, Record, RecordError, RunInfo, Versions, WeightsInfo};

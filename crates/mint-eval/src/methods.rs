@@ -41,6 +41,9 @@ pub enum SetupError {
     Method(#[from] MethodError),
 }
 
+/// A method that can run, with its name.
+pub type NamedMethod = (MethodId, Box<dyn Method>);
+
 /// Standard deviation of a random context, as in CoOp.
 const RANDOM_CONTEXT_STD: f32 = 0.02;
 /// Vectors of a random context.
@@ -94,8 +97,8 @@ pub fn build_methods(
     clip: &Clip,
     tokenizer: &Tokenizer,
     context: Option<Tensor<2>>,
-) -> Result<Vec<(MethodId, Box<dyn Method>)>, SetupError> {
-    let build = |&id: &MethodId| -> Result<(MethodId, Box<dyn Method>), SetupError> {
+) -> Result<Vec<NamedMethod>, SetupError> {
+    let build = |&id: &MethodId| -> Result<NamedMethod, SetupError> {
         let method: Box<dyn Method> = match id {
             MethodId::Clip => Box::new(ZeroShot::default()),
             MethodId::Coop => {
