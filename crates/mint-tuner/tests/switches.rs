@@ -1,0 +1,101 @@
+//! What the switches of the configuration change, and what they leave alone.
+
+#[path = "../../mint-clip/tests/small_clip/mod.rs"]
+mod small_clip;
+
+use burn::tensor::Tensor;
+use mint_clip::{Clip, Tokenizer};
+use mint_golden::Recording;
+use mint_tuner::{
+    BankLifetime, DistanceSign, ImageViews, MemoryBank, Method, Mint, MintConfig, UsageScaling,
+    ZeroShot,
+};
+use small_clip::{int_tensor, small_clip, tensor, values};
+
+fn config() -> MintConfig {
+    MintConfig { bank_slots: 32, confident_share: 0.25, ..MintConfig::default() }
+}
+
+/// Scores of two images, one after the other, and the memory behind them.
+fn classify_two(clip: &Clip, config: &MintConfig) -> (Vec<Vec<f32>>, MemoryBank) {
+    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let names = ["tabby cat", "astronaut", "retina"].map(str::to_owned);
+    let context = tensor::<2>(&Recording::open("mint_seq"), "init.ctx");
+    let mut mint = Mint::new(config.clone(), clip, context).expect("the configuration fits");
+    mint.start_test_set(clip, &tokenizer, &names).expect("prompts fit");
+    let pass = config.pass(&clip.config).expect("the blocks exist");
+    let pixels = Recording::open("pixels");
+    let scores = ["img0", "img1"].map(|image| {
+        let views = ImageViews::new(clip, tensor::<4>(&pixels, image), &pass);
+        mint.classify(&views).expect("the device works").scores
+    });
+    (scores.into(), mint.memory().expect("MINT remembers").clone())
+}
+
+#[test]
+fn a_bank_for_one_image_forgets_the_earlier_ones() {
+    let clip = small_clip();
+    let (remembering, bank) = classify_two(&clip, &config());
+    let forgetful = MintConfig { bank_lifetime: BankLifetime::Image, ..config() };
+    let (forgetting, fresh) = classify_two(&clip, &forgetful);
+    assert_eq!(remembering[0], forgetting[0], "the first image has nothing to remember");
+    assert_ne!(remembering[1], forgetting[1]);
+    assert_eq!(bank.usage().total(), 2 * 3 * 16 * 6);
+    assert_eq!(fresh.usage().total(), 3 * 16 * 6);
+}
+
+#[test]
+fn sign_scaling_and_seed_each_change_the_result() {
+    let clip = small_clip();
+    // The keys too: where they move decides later picks before it decides a score.
+    let result = |config: &MintConfig| {
+        let (scores, bank) = classify_two(&clip, config);
+        (scores, values(bank.keys))
+    };
+    let official = result(&config());
+    assert_eq!(official, result(&config()), "equal settings give equal bits");
+    for other in [
+        MintConfig { distance_sign: DistanceSign::Toward, ..config() },
+        MintConfig { usage_scaling: UsageScaling::Off, ..config() },
+        MintConfig { usage_scaling: UsageScaling::Smoothed, ..config() },
+        MintConfig { bank_seed: 1, ..config() },
+    ] {
+        assert_ne!(official, result(&other), "{other:?}");
+    }
+}
+
+#[test]
+fn without_steps_mint_still_inserts_prompts() {
+    let clip = small_clip();
+    let (scores, bank) = classify_two(&clip, &MintConfig { steps: 0, ..config() });
+    assert_eq!(bank.usage().total(), 0, "predictions count nothing");
+    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let names = ["tabby cat", "astronaut", "retina"].map(str::to_owned);
+    let mut zero_shot = ZeroShot::default();
+    zero_shot.start_test_set(&clip, &tokenizer, &names).expect("prompts fit");
+    let pass = config().pass(&clip.config).expect("the blocks exist");
+    let pixels = tensor::<4>(&Recording::open("pixels"), "img0");
+    let views = ImageViews::new(&clip, pixels, &pass);
+    assert_ne!(scores[0], zero_shot.classify(&views).expect("the device works").scores);
+}
+
+#[test]
+fn usage_factors_follow_their_formulas() {
+    let keys = Tensor::<2>::ones([3, 4], &burn::tensor::Device::flex());
+    let prompts = Tensor::<3>::ones([3, 2, 4], &burn::tensor::Device::flex());
+    let mut bank = MemoryBank::new(keys, prompts);
+    let factors =
+        |scaling: UsageScaling, bank: &MemoryBank, views| scaling.factors(bank, views).map(values);
+    assert_eq!(factors(UsageScaling::Official, &bank, 2), None, "nothing was counted yet");
+    assert_eq!(factors(UsageScaling::Smoothed, &bank, 2), Some(vec![1.0 / 3.0; 3]));
+    // The six picks of the recording's first clean view; its slots are all below 32.
+    let picks = int_tensor::<2>(&Recording::open("mint_seq"), "img0.eval.keys_idx");
+    bank.count(&(picks.zeros_like() + 2));
+    assert_eq!(factors(UsageScaling::Official, &bank, 2), Some(vec![0.0, 0.0, 1.0]));
+    assert_eq!(factors(UsageScaling::Official, &bank, 1), None, "6 is more than 3 slots x 1 view");
+    assert_eq!(
+        factors(UsageScaling::Smoothed, &bank, 2),
+        Some(vec![1.0 / 9.0, 1.0 / 9.0, 7.0 / 9.0])
+    );
+    assert_eq!(factors(UsageScaling::Off, &bank, 2), None);
+}
