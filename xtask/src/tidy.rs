@@ -139,6 +139,16 @@ mod tests {
     }
 
     #[test]
+    fn ci_runs_the_test_command_of_the_readme() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let readme = fs::read_to_string(root.join("README.md")).expect("the file is there");
+        let ci = fs::read_to_string(root.join(".ci/run")).expect("the file is there");
+        assert!(readme.lines().any(|line| line == "cargo run -p mint-cli"), "the demo's command");
+        assert!(readme.lines().any(|line| line == "cargo test --workspace"), "the tests' command");
+        assert!(ci.lines().any(|line| line == "cargo test --workspace"), "the same in `.ci/run`");
+    }
+
+    #[test]
     fn broken_rules_are_seen() {
         let text = "fn main() { println!(\"hello\"); }";
         let problems = problems_in("mint-clip", Path::new("src/utils.rs"), text);

@@ -12,7 +12,7 @@ fn main() {
 /// A picture with edges and gradients, of the usual size of an ImageNet photograph.
 fn photograph() -> RgbImage {
     RgbImage::from_fn(500, 375, |x, y| {
-        let checks = if (x / 17 + y / 23) % 2 == 0 { 90 } else { 0 };
+        let checks = if (x / 17 + y / 23) % 2 == 0 { 80 } else { 0 };
         image::Rgb([(x / 3) as u8 + checks, (y / 2) as u8, ((x * y) / 700) as u8])
     })
 }
