@@ -14,9 +14,9 @@ pub const RUN_FILE: &str = "run.json";
 /// A record that cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The folder holds another run.
+    /// The folder holds another run, or other files.
     #[error(
-        "`{}` already holds the record of a run; go on with it by `--resume`, or name another folder with `--output`",
+        "`{}` already holds files; go on with the run in it by `--resume`, or name another folder with `--output`",
         folder.display()
     )]
     Exists {
@@ -173,7 +173,8 @@ struct RunFile<'a> {
 impl Record {
     /// Creates the folder and says in it what is about to run.
     pub fn create(folder: &Path, info: RunInfo) -> Result<Self, RecordError> {
-        if folder.join(RUN_FILE).exists() {
+        // Lines or a memory left by something else would be taken for this run's own.
+        if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(RecordError::Exists { folder: folder.to_owned() });
         }
         let error = |source| RecordError::Write { path: folder.to_owned(), source };
