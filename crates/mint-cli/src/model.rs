@@ -79,6 +79,7 @@ impl Model {
         };
         let lanes = args.threads.map_or_else(Lanes::per_core, Lanes::new);
         let clip = Clip::from_state_dict(tensors, LoadOptions::default(), &device, lanes)?;
+        tracing::info!(weights = %file.display(), config = ?clip.config, "model loaded");
         let tokenizer = Tokenizer::clip(clip.config.text.context_length);
         let weights = WeightsInfo { file: file.display().to_string(), sha256 };
         Ok(Self { clip, tokenizer, weights, embedded: args.weights.is_none() })
