@@ -27,6 +27,9 @@ pub enum Command {
     Predict(PredictArgs),
     /// List the test sets and where they are, or check every image of them
     Datasets(DatasetsArgs),
+    /// Look into weight files, prove them, convert them
+    #[command(subcommand)]
+    Weights(WeightsCommand),
     /// Print the tables of finished runs
     Report(ReportArgs),
     /// Print a completion script for a shell
@@ -83,11 +86,15 @@ pub struct ModelArgs {
     /// Methods, divided by commas, or `all` [default: mint; for the demo all]
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     pub method: Vec<String>,
-    /// CLIP's weights, safetensors with OpenAI's tensor names
+    /// CLIP's weights: ONNX, safetensors, or PyTorch (.pt, .pth, .bin). Given twice where each
+    /// tower has a file of its own
     #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
-    /// Context that learned prompts start from: a safetensors file with the tensor `ctx`,
-    /// `words:a photo of a`, or `random:SEED`
+    pub weights: Vec<PathBuf>,
+    /// How to read them
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// Context that learned prompts start from: a checkpoint of CoOp (.pth, or safetensors with
+    /// the tensor `ctx`), `words:a photo of a`, or `random:SEED`
     #[arg(long, value_name = "START")]
     pub context: Option<String>,
     /// Settings from a TOML file; options given here count more
@@ -111,6 +118,26 @@ pub struct ModelArgs {
     /// Threads that decode images and make views [default: one a core]
     #[arg(long, value_name = "N")]
     pub loader_threads: Option<usize>,
+}
+
+/// What overrides a weight file, or completes it.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct LoadArgs {
+    /// Activation of the MLPs [default: what the weight file or the configuration beside it says]
+    #[arg(long)]
+    pub activation: Option<ActivationArg>,
+    /// Factor of the cosine similarities [default: what the weight file says, else 100]
+    #[arg(long, value_name = "FACTOR", value_parser = positive)]
+    pub logit_scale: Option<f32>,
+}
+
+/// Activation of the MLPs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ActivationArg {
+    /// OpenAI's, DFN's and MetaCLIP's weights
+    QuickGelu,
+    /// LAION's and DataComp's weights
+    Gelu,
 }
 
 /// Options of `predict`.
@@ -145,6 +172,53 @@ pub struct DatasetsArgs {
 pub enum DatasetsAction {
     /// Decode every image.
     Doctor,
+}
+
+/// What `weights` does.
+#[derive(Debug, Subcommand)]
+pub enum WeightsCommand {
+    /// Say what a weight file or a checkpoint of prompts holds, and what loading it would do
+    Inspect {
+        /// The file, or the files of both towers
+        #[arg(required = true, value_name = "FILE", num_args = 1..=2)]
+        files: Vec<PathBuf>,
+        /// How to read them
+        #[command(flatten)]
+        load: LoadArgs,
+        /// Form of the results on standard output
+        #[arg(long, default_value = "text")]
+        format: Format,
+    },
+    /// Compare a model's outputs with recorded ones; fails if they differ by more than the tolerance
+    Verify {
+        /// The file, or the files of both towers
+        #[arg(required = true, value_name = "FILE", num_args = 1..=2)]
+        files: Vec<PathBuf>,
+        /// A safetensors file with `pixel_values`, `input_ids`, and outputs such as `image_embeds`
+        #[arg(long, value_name = "IO.safetensors")]
+        reference: PathBuf,
+        /// Largest absolute difference that is no failure
+        #[arg(long, default_value_t = 2e-4, value_parser = positive)]
+        tolerance: f32,
+        /// What the names of the recorded outputs start with, such as `fp16.`
+        #[arg(long, default_value = "")]
+        prefix: String,
+        /// How to read the weights
+        #[command(flatten)]
+        load: LoadArgs,
+        /// Form of the results on standard output
+        #[arg(long, default_value = "text")]
+        format: Format,
+    },
+    /// Write a model as safetensors with OpenAI's tensor names
+    Convert {
+        /// The file, or the files of both towers, then the file to write
+        #[arg(required = true, value_name = "FILE", num_args = 2..=3)]
+        files: Vec<PathBuf>,
+        /// How to read the weights
+        #[command(flatten)]
+        load: LoadArgs,
+    },
 }
 
 /// Options of `report`.
@@ -182,6 +256,11 @@ pub enum OrderArg {
     Shuffled,
     /// As the files are sorted
     File,
+}
+
+fn positive(text: &str) -> Result<f32, String> {
+    let number = text.parse::<f32>().ok().filter(|number| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "it must be a number above 0".to_owned())
 }
 
 /// Splits what was typed at slashes and commas.

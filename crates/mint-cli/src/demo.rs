@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use mint_clip::StateDict;
+use mint_clip::weights::LearnedPrompts;
 use mint_datasets::{ImageSet, LabelledImage, Source};
 use mint_eval::{MethodId, RunConfig};
 use rust_embed::RustEmbed;
 
 /// File names of the demo, as errors and records call them.
 pub const WEIGHTS: &str = "demo/clip.safetensors";
-const CONTEXT: &str = "demo/coop_ctx.safetensors";
+pub const CONTEXT: &str = "demo/coop_ctx.safetensors";
 
 /// Images of each set, chosen so that the demo ends within a minute on two cores.
 pub const LIMIT: usize = 20;
@@ -70,8 +70,8 @@ pub fn weights() -> anyhow::Result<Cow<'static, [u8]>> {
 }
 
 /// The trained context.
-pub fn context() -> anyhow::Result<StateDict> {
-    Ok(StateDict::from_safetensors(Path::new(CONTEXT), &file("coop_ctx.safetensors")?)?)
+pub fn context() -> anyhow::Result<LearnedPrompts> {
+    Ok(LearnedPrompts::from_bytes(Path::new(CONTEXT), file("coop_ctx.safetensors")?)?)
 }
 
 fn open_set(letter: &str, title: &str) -> anyhow::Result<ImageSet> {

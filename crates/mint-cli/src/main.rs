@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         None => commands::run::run(&cli.run),
         Some(Command::Predict(args)) => commands::predict::run(&args),
         Some(Command::Datasets(args)) => commands::datasets::run(&args),
+        Some(Command::Weights(command)) => commands::weights::run(&command),
         Some(Command::Report(args)) => commands::report::run(&args),
         Some(Command::Completions { shell }) => {
             output::completions(shell);

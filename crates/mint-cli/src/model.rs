@@ -1,18 +1,18 @@
 //! From what was typed to a configuration and a model.
 
-use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use mint_clip::burn::tensor::{Device, Tensor};
-use mint_clip::{Clip, Lanes, LoadOptions, StateDict, Tokenizer};
+use mint_clip::{Activation, Checkpoint, Clip, Lanes, LoadOptions, Tokenizer};
 use mint_eval::{
-    ContextStart, LoopConfig, NamedMethod, RunConfig, WeightsInfo, build_methods, read_context,
-    start_context,
+    ContextStart, LoopConfig, NamedMethod, RunConfig, WeightsFile, WeightsInfo, build_methods,
+    context_of, start_context,
 };
 use sha2::{Digest, Sha256};
 
-use crate::args::{Backend, ModelArgs, parse_methods};
+use crate::args::{ActivationArg, Backend, LoadArgs, ModelArgs, parse_methods};
 use crate::demo;
 
 /// A loaded model with its tokenizer.
@@ -63,26 +63,28 @@ pub fn loop_config(args: &ModelArgs, strict: bool) -> LoopConfig {
 impl Model {
     /// Loads the given weights, or the demo's.
     pub fn load(args: &ModelArgs) -> anyhow::Result<Self> {
-        let (file, bytes): (PathBuf, Cow<'static, [u8]>) = match &args.weights {
-            None => (demo::WEIGHTS.into(), demo::weights()?),
-            Some(file) => {
-                let bytes = std::fs::read(file)
-                    .with_context(|| format!("cannot read the weights `{}`", file.display()))?;
-                (file.clone(), bytes.into())
-            }
+        let options = load_options(args.load);
+        let embedded = args.weights.is_empty();
+        let (checkpoint, files) = if embedded {
+            let bytes = demo::weights()?;
+            let sha256 = hex(&Sha256::digest(&bytes));
+            let files = vec![WeightsFile { file: demo::WEIGHTS.to_owned(), sha256 }];
+            (Checkpoint::from_bytes(Path::new(demo::WEIGHTS), bytes, options)?, files)
+        } else {
+            let checkpoint = Checkpoint::open(&args.weights, options)?;
+            let files = checksums(&checkpoint)?;
+            (checkpoint, files)
         };
-        let tensors = StateDict::from_safetensors(&file, &bytes)?;
-        let sha256 = hex(&Sha256::digest(&bytes));
-        drop(bytes);
-        let device = match args.backend {
-            Backend::Cpu => Device::flex(),
+        let (device, lanes) = compute(args.backend, args.threads);
+        let clip = checkpoint.load(&device, lanes)?;
+        let weights = WeightsInfo {
+            files,
+            activation: clip.config.activation.to_string(),
+            logit_scale: clip.logit_scale,
         };
-        let lanes = args.threads.map_or_else(Lanes::per_core, Lanes::new);
-        let clip = Clip::from_state_dict(tensors, LoadOptions::default(), &device, lanes)?;
-        tracing::info!(weights = %file.display(), config = ?clip.config, "model loaded");
+        tracing::info!(weights = %weights.names(), config = ?clip.config, "model loaded");
         let tokenizer = Tokenizer::clip(clip.config.text.context_length);
-        let weights = WeightsInfo { file: file.display().to_string(), sha256 };
-        Ok(Self { clip, tokenizer, weights, embedded: args.weights.is_none() })
+        Ok(Self { clip, tokenizer, weights, embedded })
     }
 
     /// The configured methods on this model.
@@ -107,7 +109,9 @@ impl Model {
             Some(start) => Ok(Some(start_context(start, &self.clip, &self.tokenizer)?)),
             None if self.embedded => {
                 let width = self.clip.config.text.width;
-                Ok(Some(read_context(demo::context()?, width, &self.clip.device)?))
+                let context =
+                    context_of(demo::context()?, demo::CONTEXT, width, &self.clip.device)?;
+                Ok(Some(context))
             }
             None => Ok(None),
         }
@@ -123,6 +127,45 @@ fn parse_context(text: &str) -> anyhow::Result<ContextStart> {
         return Ok(ContextStart::Random(seed));
     }
     Ok(ContextStart::File(Path::new(text).to_owned()))
+}
+
+/// Overrides of a weight file, as they were typed.
+pub fn load_options(args: LoadArgs) -> LoadOptions {
+    let activation = args.activation.map(|activation| match activation {
+        ActivationArg::QuickGelu => Activation::QuickGelu,
+        ActivationArg::Gelu => Activation::Gelu,
+    });
+    LoadOptions { activation, logit_scale: args.logit_scale }
+}
+
+/// What runs the model.
+pub fn compute(backend: Backend, threads: Option<usize>) -> (Device, Lanes) {
+    match backend {
+        Backend::Cpu => (Device::flex(), threads.map_or_else(Lanes::per_core, Lanes::new)),
+    }
+}
+
+/// The checksum of every file that a checkpoint's numbers are in.
+pub fn checksums(checkpoint: &Checkpoint) -> anyhow::Result<Vec<WeightsFile>> {
+    let checksum = |file: &Path| -> anyhow::Result<WeightsFile> {
+        let sha256 = sha256(file)
+            .with_context(|| format!("cannot read the weights `{}`", file.display()))?;
+        Ok(WeightsFile { file: file.display().to_string(), sha256 })
+    };
+    checkpoint.sources().into_iter().map(checksum).collect()
+}
+
+/// Hexadecimal SHA-256 of a file, read piece by piece.
+pub fn sha256(file: &Path) -> io::Result<String> {
+    let mut file = std::fs::File::open(file)?;
+    let mut digest = Sha256::new();
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex(&digest.finalize())),
+            length => digest.update(&piece[..length]),
+        }
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -10,7 +10,6 @@ use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Tensor};
 
-use crate::config::HEAD_WIDTH;
 use crate::linear::pull_through;
 
 /// The four projections of an attention layer.
@@ -24,6 +23,8 @@ pub struct Attention {
     pub value: Linear,
     /// `[width] -> [width]`
     pub output: Linear,
+    /// Number of heads.
+    pub heads: usize,
 }
 
 /// Keys and values, split by heads. Shapes: `[batch, head, token, head width]`.
@@ -84,7 +85,7 @@ impl Attention {
     /// Shapes: `[batch, token, width]`, `[batch, query token, width]`.
     pub fn project(&self, query_tokens: Tensor<3>, tokens: Tensor<3>) -> Projected {
         Projected {
-            query: split_heads(self.query.forward(query_tokens)),
+            query: self.split_heads(self.query.forward(query_tokens)),
             own: self.key_value(tokens.clone(), tokens),
         }
     }
@@ -92,8 +93,8 @@ impl Attention {
     /// Keys of some tokens and values of others. Shapes: `[batch, token, width]`.
     pub fn key_value(&self, key_tokens: Tensor<3>, value_tokens: Tensor<3>) -> KeyValue {
         KeyValue {
-            key: split_heads(self.key.forward(key_tokens)),
-            value: split_heads(self.value.forward(value_tokens)),
+            key: self.split_heads(self.key.forward(key_tokens)),
+            value: self.split_heads(self.value.forward(value_tokens)),
         }
     }
 
@@ -118,7 +119,7 @@ impl Attention {
         let Projected { query, own } = projected;
         let n_extra = extra.as_ref().map_or(0, |extra| extra.key.dims()[2]);
         let all = own.after(extra);
-        let mut scores = query.clone().matmul(all.key.clone().transpose()) * score_scale();
+        let mut scores = query.clone().matmul(all.key.clone().transpose()) * score_scale(&query);
         if mask == Mask::Causal {
             scores = mask_later_keys(scores, n_extra);
         }
@@ -135,7 +136,7 @@ impl Attention {
         trace: &AttentionTrace,
         gradient: Tensor<3>,
     ) -> AttentionGradient {
-        let heads_gradient = split_heads(pull_through(&self.output, gradient));
+        let heads_gradient = self.split_heads(pull_through(&self.output, gradient));
         let AttentionTrace { query, all, probabilities, heads, n_extra } = trace.clone();
         let value = probabilities.clone().transpose().matmul(heads_gradient.clone());
         let scores = score_gradient(probabilities, all.value, heads, heads_gradient);
@@ -146,7 +147,7 @@ impl Attention {
 
     /// The part of [`Attention::attend_pullback`] that concerns the extra keys and values alone.
     pub fn attend_pullback_extra(&self, trace: &AttentionTrace, gradient: Tensor<3>) -> KeyValue {
-        let heads_gradient = split_heads(pull_through(&self.output, gradient));
+        let heads_gradient = self.split_heads(pull_through(&self.output, gradient));
         let AttentionTrace { query, all, probabilities, heads, n_extra } = trace.clone();
         let probabilities = probabilities.narrow(3, 0, n_extra);
         let values = all.value.narrow(2, 0, n_extra);
@@ -163,6 +164,12 @@ impl Attention {
             pull_through(&self.key, merge_heads(gradient.key)),
             pull_through(&self.value, merge_heads(gradient.value)),
         )
+    }
+
+    /// `[batch, token, width] -> [batch, head, token, head width]`
+    fn split_heads(&self, x: Tensor<3>) -> Tensor<4> {
+        let [batch, tokens, width] = x.dims();
+        x.reshape([batch, tokens, self.heads, width / self.heads]).swap_dims(1, 2)
     }
 
     /// Gradient at the query tokens of [`Attention::project`].
@@ -210,9 +217,9 @@ impl std::ops::Add for KeyValue {
     }
 }
 
-/// Factor of the scores, `1 / sqrt(head width)`.
-fn score_scale() -> f64 {
-    1.0 / (HEAD_WIDTH as f64).sqrt()
+/// Factor of the scores, `1 / sqrt(head width)`. The head width is the last axis of `heads`.
+fn score_scale(heads: &Tensor<4>) -> f64 {
+    1.0 / (heads.dims()[3] as f64).sqrt()
 }
 
 /// Gradient at the scores before their scaling: `p * (dp - sum(dp * p)) * scale`.
@@ -225,9 +232,10 @@ fn score_gradient(
     heads: Tensor<4>,
     heads_gradient: Tensor<4>,
 ) -> Tensor<4> {
+    let scale = score_scale(&heads);
     let total = (heads * heads_gradient.clone()).sum_dim(3);
     let gradient = heads_gradient.matmul(values.transpose());
-    probabilities * (gradient - total) * score_scale()
+    probabilities * (gradient - total) * scale
 }
 
 /// Sets the scores of own keys behind the query to minus infinity.
@@ -237,12 +245,6 @@ fn mask_later_keys(scores: Tensor<4>, n_extra: usize) -> Tensor<4> {
         Tensor::<2>::ones([n_queries, n_keys], &scores.device()).triu(n_extra as i64 + 1).bool();
     let later = later.unsqueeze::<4>().expand([batch, heads, n_queries, n_keys]);
     scores.mask_fill(later, f32::NEG_INFINITY)
-}
-
-/// `[batch, token, width] -> [batch, head, token, head width]`
-fn split_heads(x: Tensor<3>) -> Tensor<4> {
-    let [batch, tokens, width] = x.dims();
-    x.reshape([batch, tokens, width / HEAD_WIDTH, HEAD_WIDTH]).swap_dims(1, 2)
 }
 
 /// `[batch, head, token, head width] -> [batch, token, width]`

@@ -1,5 +1,7 @@
 //! Dimensions of a CLIP model.
 
+use serde::Serialize;
+
 /// What a CLIP model is made of. Read off the weights by [`crate::weights`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClipConfig {
@@ -14,7 +16,7 @@ pub struct ClipConfig {
 }
 
 /// Dimensions of the image tower.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VisionConfig {
     /// Side of the input in pixels.
     pub image_size: usize,
@@ -26,6 +28,8 @@ pub struct VisionConfig {
     pub layers: usize,
     /// Number of attention heads.
     pub heads: usize,
+    /// Width of the MLPs' inner layer.
+    pub mlp_width: usize,
 }
 
 impl VisionConfig {
@@ -36,7 +40,7 @@ impl VisionConfig {
 }
 
 /// Dimensions of the text tower.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TextConfig {
     /// Longest text in tokens, start and end included.
     pub context_length: usize,
@@ -48,9 +52,11 @@ pub struct TextConfig {
     pub layers: usize,
     /// Number of attention heads.
     pub heads: usize,
+    /// Width of the MLPs' inner layer.
+    pub mlp_width: usize,
 }
 
-/// Width of one attention head in every published CLIP.
+/// Width of one attention head in OpenAI's models and most others.
 pub const HEAD_WIDTH: usize = 64;
 
 /// Added to the variance in every LayerNorm of every published CLIP.
@@ -64,4 +70,13 @@ pub enum Activation {
     QuickGelu,
     /// `x * Phi(x)`: LAION and DataComp weights.
     Gelu,
+}
+
+impl std::fmt::Display for Activation {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::QuickGelu => "quick_gelu",
+            Self::Gelu => "gelu",
+        })
+    }
 }

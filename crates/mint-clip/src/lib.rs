@@ -35,6 +35,6 @@ pub use prompt::{ContextPlaces, PromptSet};
 pub use text_encoder::{TextEncoder, TextTrace};
 pub use tokenizer::Tokenizer;
 pub use vision::{PassConfig, UnpromptedPass};
-pub use weights::{LoadOptions, StateDict, WeightsError};
+pub use weights::{Checkpoint, LoadOptions, WeightsError};
 
 pub use burn;

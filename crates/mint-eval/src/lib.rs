@@ -16,8 +16,10 @@ mod table;
 pub use config::{ContextStart, ImageOrder, MethodId, RunConfig, Shard};
 pub use evaluate::{EvalError, Evaluation, LoopConfig, Observer, Row};
 pub use loader::{LoadError, Loader};
-pub use methods::{NamedMethod, SetupError, build_methods, read_context, start_context};
+pub use methods::{NamedMethod, SetupError, build_methods, context_of, start_context};
 pub use metrics::{Accuracy, ranking, wilson};
 pub use pixels::view_tensor;
-pub use record::{Host, RUN_FILE, Record, RecordError, RunInfo, Versions, WeightsInfo};
+pub use record::{
+    Host, RUN_FILE, Record, RecordError, RunInfo, Versions, WeightsFile, WeightsInfo,
+};
 pub use table::{TableStyle, table};

@@ -1,7 +1,8 @@
 //! From a configuration to methods that can run.
 
 use mint_clip::burn::tensor::{Device, Tensor, TensorData};
-use mint_clip::{Clip, StateDict, Tokenizer, WeightsError};
+use mint_clip::weights::LearnedPrompts;
+use mint_clip::{Clip, Tokenizer, WeightsError};
 use mint_tuner::{CoOp, Method, MethodError, Mint, ZeroShot};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -27,9 +28,16 @@ pub enum SetupError {
         /// Width of the text tower.
         width: usize,
     },
-    /// The file has no context.
-    #[error("`{0}` has no tensor `ctx`: it is no trained context")]
-    NoContext(String),
+    /// The file holds the prompts of another method than CoOp.
+    #[error(
+        "`{file}` is a checkpoint of {method}, whose context means nothing without its other parts; give one of CoOp"
+    )]
+    OtherPrompts {
+        /// The file.
+        file: String,
+        /// The method that it was trained with.
+        method: &'static str,
+    },
     /// The context has no words.
     #[error("the words that the context starts from are empty")]
     NoWords,
@@ -57,7 +65,10 @@ pub fn start_context(
 ) -> Result<Tensor<2>, SetupError> {
     let width = clip.config.text.width;
     match start {
-        ContextStart::File(file) => read_context(StateDict::open(file)?, width, &clip.device),
+        ContextStart::File(file) => {
+            let prompts = LearnedPrompts::open(file)?;
+            context_of(prompts, &file.display().to_string(), width, &clip.device)
+        }
         ContextStart::Words(words) => {
             let ids = tokenizer.encode(&words.replace('_', " "));
             if ids.is_empty() {
@@ -75,15 +86,24 @@ pub fn start_context(
     }
 }
 
-/// Takes the context out of a checkpoint.
-pub fn read_context(
-    mut tensors: StateDict,
+/// CoOp's context, checked; `file` is what errors call it.
+pub fn context_of(
+    prompts: LearnedPrompts,
+    file: &str,
     width: usize,
     device: &Device,
 ) -> Result<Tensor<2>, SetupError> {
-    let file = tensors.file().display().to_string();
-    let context = tensors.take("ctx").ok_or_else(|| SetupError::NoContext(file.clone()))?;
-    if context.shape.len() != 2 || context.shape[0] == 0 || context.shape[1] != width {
+    let file = file.to_owned();
+    let other = match (&prompts.meta_net, &prompts.maple) {
+        (Some(_), _) => Some("CoCoOp"),
+        (_, Some(_)) => Some("MaPLe"),
+        _ => None,
+    };
+    if let Some(method) = other {
+        return Err(SetupError::OtherPrompts { file, method });
+    }
+    let context = prompts.context;
+    if context.shape[1] != width {
         return Err(SetupError::ContextShape { file, shape: context.shape, width });
     }
     Ok(Tensor::from_data(TensorData::new(context.values, context.shape), device))

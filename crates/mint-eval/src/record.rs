@@ -72,10 +72,39 @@ pub struct RunInfo {
 /// Which weights were used.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WeightsInfo {
+    /// Every file that numbers were read from.
+    pub files: Vec<WeightsFile>,
+    /// Activation of the MLPs.
+    pub activation: String,
+    /// Factor of the cosine similarities.
+    pub logit_scale: f32,
+}
+
+/// One of the files of a model.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WeightsFile {
     /// File, or a name for embedded weights.
     pub file: String,
     /// Hexadecimal SHA-256 of the file.
     pub sha256: String,
+}
+
+impl WeightsInfo {
+    /// The names of the files.
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.files.iter().map(|file| file.file.as_str()).collect();
+        names.join(" + ")
+    }
+
+    /// Whether both are the same model, wherever its files lie.
+    pub fn is_same_model(&self, other: &Self) -> bool {
+        let checksums = |info: &Self| -> Vec<String> {
+            info.files.iter().map(|file| file.sha256.clone()).collect()
+        };
+        checksums(self) == checksums(other)
+            && self.activation == other.activation
+            && self.logit_scale == other.logit_scale
+    }
 }
 
 /// Versions of the programs involved.
@@ -200,7 +229,7 @@ impl Record {
         if earlier.config != info.config {
             return Err(other("settings"));
         }
-        if earlier.weights.sha256 != info.weights.sha256 {
+        if !earlier.weights.is_same_model(&info.weights) {
             return Err(other("weights"));
         }
         Ok((Self { folder: folder.to_owned(), info }, earlier.rows))

@@ -5,15 +5,45 @@
 
 #![warn(missing_docs)]
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use half::f16;
 use image::RgbImage;
+use lzma_rust2::XzReader;
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 /// The path of a recorded file, such as `preprocess/manifest.json`.
 pub fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name)
+}
+
+/// Unpacks an archive (`.tar.xz`) into a folder of its own below `parent`, unless an earlier test
+/// did; gives that folder.
+pub fn unpack(archive: &Path, parent: &Path) -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let fail = |error: &dyn std::fmt::Display| -> ! { panic!("{}: {error}", archive.display()) };
+    let length = fs::metadata(archive).unwrap_or_else(|error| fail(&error)).len();
+    let name = archive.file_name().unwrap_or_default().to_string_lossy();
+    let folder = parent.join(format!("{name}-{length}"));
+    if folder.is_dir() {
+        return folder;
+    }
+    // Tests run at once: each unpacks under a name of its own, and the first rename counts.
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let partial = parent.join(format!("{name}-{length}.{}.{count}", std::process::id()));
+    let file = fs::File::open(archive).unwrap_or_else(|error| fail(&error));
+    let packed = XzReader::new(BufReader::new(file), true);
+    tar::Archive::new(packed).unpack(&partial).unwrap_or_else(|error| fail(&error));
+    if fs::rename(&partial, &folder).is_err() {
+        fs::remove_dir_all(&partial).unwrap_or_else(|error| fail(&error));
+    }
+    assert!(folder.is_dir(), "{} cannot be made", folder.display());
+    folder
 }
 
 /// A recorded JSON file.
@@ -35,8 +65,14 @@ pub struct Recording {
 impl Recording {
     /// Reads `data/{name}.safetensors`.
     pub fn open(name: &str) -> Self {
-        let name = format!("{name}.safetensors");
-        Self { bytes: read(&name), name }
+        Self::open_file(&path(&format!("{name}.safetensors")))
+    }
+
+    /// Reads a file that was unpacked.
+    pub fn open_file(file: &Path) -> Self {
+        let name = file.display().to_string();
+        let bytes = fs::read(file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        Self { name, bytes }
     }
 
     /// Names of all tensors, sorted.
@@ -93,15 +129,65 @@ impl Recording {
             .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    fn view<T>(
-        &self,
-        tensor: &str,
-        read: impl FnOnce(safetensors::tensor::TensorView<'_>) -> T,
-    ) -> T {
+    fn view<T>(&self, tensor: &str, read: impl FnOnce(TensorView<'_>) -> T) -> T {
         let tensors = self.tensors();
         let view = tensors.tensor(tensor);
         read(view.unwrap_or_else(|error| panic!("{}: `{tensor}`: {error}", self.name)))
     }
+}
+
+/// A safetensors file that a test changes before it is used.
+pub struct EditableTensors {
+    tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
+}
+
+impl EditableTensors {
+    /// Reads a file.
+    pub fn open(file: &Path) -> Self {
+        let name = file.display();
+        let bytes = fs::read(file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let tensors =
+            SafeTensors::deserialize(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let entry = |(name, view): (String, TensorView<'_>)| {
+            (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec()))
+        };
+        Self { tensors: tensors.tensors().into_iter().map(entry).collect() }
+    }
+
+    /// Takes a tensor out.
+    pub fn remove(&mut self, name: &str) {
+        assert!(self.tensors.remove(name).is_some(), "there is no `{name}`");
+    }
+
+    /// Adds a tensor in single precision, or replaces one.
+    pub fn insert(&mut self, name: &str, shape: &[usize], values: &[f32]) {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.tensors.insert(name.to_owned(), (Dtype::F32, shape.to_vec(), bytes));
+    }
+
+    /// The changed file.
+    pub fn bytes(&self) -> Vec<u8> {
+        let views = self.tensors.iter().map(|(name, (dtype, shape, bytes))| {
+            let view = TensorView::new(*dtype, shape.clone(), bytes);
+            (name, view.unwrap_or_else(|error| panic!("`{name}`: {error}")))
+        });
+        safetensors::serialize(views, None).expect("the tensors are consistent")
+    }
+}
+
+/// The small CLIP of the recordings as a weight file: the recorded rows of its token embedding,
+/// and zeros elsewhere.
+pub fn small_clip() -> Vec<u8> {
+    const VOCABULARY: usize = 49_408;
+    let mut tensors = EditableTensors::open(&path("small_clip.safetensors"));
+    let rows = Recording::open("token_rows");
+    let width = rows.shape("rows")[1];
+    let mut values = vec![0.0; VOCABULARY * width];
+    for (id, row) in rows.integers("ids").iter().zip(rows.floats("rows").chunks(width)) {
+        values[*id as usize * width..][..width].copy_from_slice(row);
+    }
+    tensors.insert("token_embedding.weight", &[VOCABULARY, width], &values);
+    tensors.bytes()
 }
 
 /// Panics at the first values that differ by more than `tolerance`; returns the largest difference.
@@ -130,7 +216,7 @@ pub fn assert_close(what: &str, actual: &[f32], expected: &[f32], tolerance: f32
 
 fn read(name: &str) -> Vec<u8> {
     let path = path(name);
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn parse<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {

@@ -4,3 +4,4 @@ pub mod datasets;
 pub mod predict;
 pub mod report;
 pub mod run;
+pub mod weights;

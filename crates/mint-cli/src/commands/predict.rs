@@ -20,7 +20,7 @@ const SHOWN: usize = 5;
 pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let class_names = class_names(&args.classes)?;
     let config = resolve_config(&args.model, RunConfig::default())?;
-    if args.model.weights.is_none() {
+    if args.model.weights.is_empty() {
         output::note(
             "warning: without `--weights` the demo's tiny model is used, which knows pictograms only",
         );

@@ -21,10 +21,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let sets = find_sets(args)?;
     let all_demo = sets.iter().all(|set| set.id.starts_with("demo-"));
     let named = args.test_sets.is_some() || !args.image_folder.is_empty();
-    if !all_demo && args.model.weights.is_none() {
+    if !all_demo && args.model.weights.is_empty() {
         let detail = "only the embedded demo has weights of its own".to_owned();
-        let hint =
-            "give CLIP's weights with `--weights FILE` (safetensors with OpenAI's tensor names)";
+        let hint = "give CLIP's weights with `--weights FILE` (ONNX, safetensors or PyTorch; `cargo xtask fetch weights` gets some)";
         let problem = "no weights were given".to_owned();
         bail!(Explained { problem, detail, hint: hint.to_owned() });
     }
@@ -179,7 +178,7 @@ fn next_free_folder(parent: &Path) -> PathBuf {
 /// What was run, for readers of the table.
 fn headline(named: bool, config: &RunConfig, model: &Model) -> String {
     let what = if named {
-        format!("weights `{}`", model.weights.file)
+        format!("weights `{}`", model.weights.names())
     } else {
         let limit = config.limit.map_or("all".to_owned(), |limit| limit.to_string());
         format!(

@@ -1,7 +1,34 @@
-//! Weight files: reading tensors by name and building the towers from them.
+//! Weight files: every format and layout that CLIP's weights are published in.
+//!
+//! [`Checkpoint::open`] looks at a file's bytes, not at its name, and reads only descriptions of
+//! tensors; [`Checkpoint::load`] reads the numbers, one tensor at a time. Nothing in a file is
+//! ever executed, and nothing is allocated that the file's own size does not cover.
+//!
+//! | part | what it does |
+//! | --- | --- |
+//! | `file` | tells the formats apart |
+//! | `safetensors`, `pytorch`, `onnx` | give tensors the names that the file, or its graph, implies |
+//! | `layout`, `names` | translate those names; the one table of names is in `names` |
+//! | `checkpoint` | dimensions, settings, and whether everything is there and fits |
+//! | `towers` | builds the modules |
+//! | `canonical` | writes a checkpoint in one form |
+//! | `reference` | compares a loaded model with recorded outputs |
+//! | `prompts` | the learned prompts of CoOp, CoCoOp and MaPLe |
 
+mod blob;
+mod canonical;
+mod checkpoint;
+mod file;
 mod layout;
-mod state_dict;
+mod model_settings;
+mod names;
+mod onnx;
+mod prompts;
+mod pytorch;
+mod reference;
+mod safetensors;
+mod stored_tensor;
+mod towers;
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +37,12 @@ use burn::tensor::Device;
 use crate::clip::Clip;
 use crate::lanes::Lanes;
 
-pub use layout::LoadOptions;
-pub use state_dict::{RawTensor, StateDict};
+pub use checkpoint::{Checkpoint, Dimensions, LoadOptions, Origin, PUBLISHED_LOGIT_SCALE};
+pub use file::Format;
+pub use names::{Layout, Tower};
+pub use prompts::{LearnedPrompts, Maple, MapleLayer, MetaNet, StoredLinear};
+pub use reference::{Difference, Reference};
+pub use stored_tensor::{NumberType, RawTensor, StoredTensor};
 
 /// A weight file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +55,16 @@ pub enum WeightsError {
         /// Why not.
         source: std::io::Error,
     },
-    /// The file is not of a known format.
-    #[error("`{}` is not a weight file that can be opened: {reason}", file.display())]
+    /// The file cannot be written.
+    #[error("cannot write the weights `{}`", file.display())]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The file is not of a known format, or damaged.
+    #[error("`{}` cannot be opened: {reason}", file.display())]
     Format {
         /// The file.
         file: PathBuf,
@@ -33,35 +72,47 @@ pub enum WeightsError {
         reason: String,
     },
     /// The tensors do not make a CLIP model.
-    #[error("`{}` does not hold a CLIP model that fits: {}", file.display(), problems.join("; "))]
+    #[error("`{}` does not hold a CLIP model that fits: {}", file.display(), list(problems))]
     Mismatch {
         /// The file.
         file: PathBuf,
         /// Every missing, unused and misshapen tensor.
         problems: Vec<String>,
     },
+    /// A file with one tower where both are needed.
+    #[error(
+        "`{}` has no {tower}; give the file of the other tower as well (`--weights` once for each)",
+        file.display()
+    )]
+    TowerMissing {
+        /// The file.
+        file: PathBuf,
+        /// The tower that is not there.
+        tower: Tower,
+    },
+    /// Nothing was given.
+    #[error("no weight file is given")]
+    NoFile,
 }
 
 impl Clip {
-    /// Opens a weight file.
-    ///
-    /// Dimensions are read off the tensors; `options` holds what the tensors cannot tell.
+    /// Opens a weight file with both towers and reads it.
     pub fn open(
         file: &Path,
         options: LoadOptions,
         device: &Device,
         lanes: Lanes,
     ) -> Result<Self, WeightsError> {
-        Self::from_state_dict(StateDict::open(file)?, options, device, lanes)
+        Checkpoint::open(&[file.to_owned()], options)?.load(device, lanes)
     }
+}
 
-    /// Builds the model from named tensors.
-    pub fn from_state_dict(
-        tensors: StateDict,
-        options: LoadOptions,
-        device: &Device,
-        lanes: Lanes,
-    ) -> Result<Self, WeightsError> {
-        layout::build(tensors, options, device, lanes)
+/// The first few of many problems.
+fn list(problems: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let shown = problems.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+    match problems.len().checked_sub(SHOWN) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown}; and {more} more of the kind"),
     }
 }

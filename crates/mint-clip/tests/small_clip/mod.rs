@@ -2,28 +2,22 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+use std::path::Path;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use mint_clip::weights::RawTensor;
-use mint_clip::{Clip, Lanes, LoadOptions, StateDict};
+use mint_clip::{Checkpoint, Clip, Lanes, LoadOptions};
 use mint_golden::Recording;
 
 /// Official implementation and ours add the same products in another order; 12 blocks deep, with
 /// values up to about 10, that leaves differences of a few 1e-5.
 pub const TOLERANCE: f32 = 2e-4;
 
-/// The model, with the recorded rows of its token embedding and zeros elsewhere.
+/// The model.
 pub fn small_clip() -> Clip {
-    let file = mint_golden::path("small_clip.safetensors");
-    let mut tensors = StateDict::open(&file).expect("the recording is there");
-    let rows = Recording::open("token_rows");
-    let (vocabulary, width) = (49408, 128);
-    let mut values = vec![0.0; vocabulary * width];
-    for (id, row) in rows.integers("ids").iter().zip(rows.floats("rows").chunks(width)) {
-        values[*id as usize * width..][..width].copy_from_slice(row);
-    }
-    let embedding = RawTensor { shape: vec![vocabulary, width], values };
-    tensors.insert("token_embedding.weight", embedding);
-    Clip::from_state_dict(tensors, LoadOptions::default(), &Device::flex(), Lanes::new(2))
+    let name = Path::new("small_clip.safetensors");
+    let bytes = mint_golden::small_clip();
+    Checkpoint::from_bytes(name, bytes, LoadOptions::default())
+        .and_then(|checkpoint| checkpoint.load(&Device::flex(), Lanes::new(2)))
         .unwrap_or_else(|error| panic!("{error}"))
 }
 

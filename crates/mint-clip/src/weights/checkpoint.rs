@@ -1,0 +1,490 @@
+//! Weight files that were opened, checked and not yet read.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::blob::Blob;
+use super::file::{self, Contents, Format};
+use super::layout::{Named, recognise};
+use super::model_settings::{self, ModelSettings, TowerSettings};
+use super::names::{self, LOGIT_SCALE, Layout, Tower};
+use super::pytorch::Unknown;
+use super::stored_tensor::{NumberType, RawTensor, StoredTensor};
+use super::{WeightsError, onnx};
+use crate::config::{Activation, HEAD_WIDTH, TextConfig, VisionConfig};
+
+/// What overrides a weight file, or completes it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct LoadOptions {
+    /// Activation of the MLPs, where the file does not tell or tells wrong.
+    pub activation: Option<Activation>,
+    /// Factor of the logits (the exponential of the stored tensor).
+    pub logit_scale: Option<f32>,
+}
+
+/// How a setting is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The weight file itself.
+    File,
+    /// Another file beside it.
+    Beside(PathBuf),
+    /// [`LoadOptions`].
+    Options,
+    /// Nothing says it; it is what OpenAI's published weights have.
+    Assumed,
+}
+
+/// Scale of the logits in every published CLIP, for exports that leave it out.
+pub const PUBLISHED_LOGIT_SCALE: f32 = 100.0;
+
+/// One or two weight files whose tensors were recognised as CLIP's.
+///
+/// Nothing but descriptions was read; the numbers are read when a tower is built.
+#[derive(Debug)]
+pub struct Checkpoint {
+    files: Vec<(PathBuf, Format)>,
+    layout: Layout,
+    tensors: BTreeMap<String, Named>,
+    activation: (Activation, Origin),
+    logit_scale: Option<f32>,
+    dimensions: Dimensions,
+}
+
+/// Dimensions of the towers that are there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dimensions {
+    /// The image tower.
+    pub vision: Option<VisionConfig>,
+    /// The text tower.
+    pub text: Option<TextConfig>,
+    /// Width of the space that images and texts share.
+    pub embed_dim: usize,
+}
+
+impl Checkpoint {
+    /// Opens a weight file, or the files of both towers.
+    ///
+    /// If one ONNX file with one tower is given, the other is looked for beside it
+    /// (`vision_model.onnx` and `text_model.onnx`).
+    pub fn open(files: &[PathBuf], options: LoadOptions) -> Result<Self, WeightsError> {
+        let mut parts = files.iter().map(|file| Part::open(file)).collect::<Result<Vec<_>, _>>()?;
+        if let [part] = &parts[..]
+            && part.format == Format::Onnx
+            && part.has_one_tower()
+            && let Some(other) = onnx::other_tower(&part.file)
+        {
+            parts.push(Part::open(&other)?);
+        }
+        Self::assemble(parts, options)
+    }
+
+    /// Reads a file that is in memory; `name` is what errors call it.
+    pub fn from_bytes(
+        name: &Path,
+        bytes: impl Into<Cow<'static, [u8]>>,
+        options: LoadOptions,
+    ) -> Result<Self, WeightsError> {
+        let blob: Arc<Blob> = Blob::memory(name, bytes);
+        let contents = file::read(&blob, Unknown::Refuse)?;
+        let part = Part::recognise(name, contents, |_| Ok(ModelSettings::default()))?;
+        Self::assemble(vec![part], options)
+    }
+
+    fn assemble(parts: Vec<Part>, options: LoadOptions) -> Result<Self, WeightsError> {
+        let Some(first) = parts.first() else {
+            return Err(WeightsError::NoFile);
+        };
+        let (file, layout) = (first.file.clone(), first.layout);
+        let mut problems = Vec::new();
+        if parts.iter().any(|part| part.layout != layout) {
+            problems.push("the files use the names of different layouts".to_owned());
+        }
+        let mut checkpoint = Self {
+            files: Vec::new(),
+            layout,
+            tensors: BTreeMap::new(),
+            activation: (Activation::default(), Origin::Assumed),
+            logit_scale: options.logit_scale,
+            dimensions: Dimensions { vision: None, text: None, embed_dim: 0 },
+        };
+        let (mut image, mut text) = (TowerSettings::default(), TowerSettings::default());
+        for part in parts {
+            problems.extend(part.unused.iter().map(|name| format!("`{name}` is not used")));
+            for (ours, named) in part.tensors {
+                let twice = checkpoint.tensors.insert(ours.clone(), named);
+                if let Some(named) = twice.filter(|_| ours != LOGIT_SCALE) {
+                    problems.push(format!("`{}` is in both files", named.theirs));
+                }
+            }
+            if let Some((activation, origin)) = part.activation {
+                let (known, known_origin) = &checkpoint.activation;
+                if *known_origin != Origin::Assumed && *known != activation {
+                    problems.push(format!("one file has {known}, the other {activation}"));
+                }
+                checkpoint.activation = (activation, origin);
+            }
+            image = part.image.or(image);
+            text = part.text.or(text);
+            checkpoint.files.push((part.file, part.format));
+        }
+        if let Some(activation) = options.activation {
+            checkpoint.activation = (activation, Origin::Options);
+        }
+        let before = problems.len();
+        checkpoint.measure(image, text, &mut problems);
+        // Without dimensions no shape can be compared.
+        if problems.len() == before {
+            checkpoint.check(&mut problems);
+        }
+        if problems.is_empty() {
+            return Ok(checkpoint);
+        }
+        Err(WeightsError::Mismatch { file, problems })
+    }
+
+    /// Reads the dimensions off the shapes.
+    fn measure(&mut self, image: TowerSettings, text: TowerSettings, problems: &mut Vec<String>) {
+        let mut ruler = Ruler { checkpoint: self, problems };
+        let vision = ruler.vision(image);
+        let text = ruler.text(text);
+        let embed_dim = ruler.embedding();
+        self.dimensions = Dimensions { vision, text, embed_dim };
+    }
+
+    /// Compares the tensors with those that towers of these dimensions have.
+    fn check(&self, problems: &mut Vec<String>) {
+        for tower in self.towers() {
+            for expected in names::expected(tower, &self.dimensions, self.layout) {
+                let Some(named) = self.tensors.get(&expected.ours) else {
+                    problems.push(format!("`{}` is missing", expected.theirs));
+                    continue;
+                };
+                let (number, shape) = (named.tensor.number_type(), named.tensor.shape());
+                if shape != expected.shape {
+                    problems.push(format!(
+                        "`{}` has the shape {shape:?} instead of {:?}",
+                        named.theirs, expected.shape
+                    ));
+                }
+                if !number.is_float() {
+                    problems
+                        .push(format!("`{}` is stored as {number}, not as floats", named.theirs));
+                }
+            }
+        }
+        problems.dedup();
+        if let Some(scale) = self.tensors.get(LOGIT_SCALE)
+            && (scale.tensor.elements() != 1 || !scale.tensor.number_type().is_float())
+        {
+            problems.push(format!("`{}` is no single float", scale.theirs));
+        }
+    }
+
+    /// The files, and what they are.
+    pub fn files(&self) -> &[(PathBuf, Format)] {
+        &self.files
+    }
+
+    /// Every file that numbers are read from: those of [`Checkpoint::files`], then parts and
+    /// files of external data.
+    pub fn sources(&self) -> Vec<&Path> {
+        let mut sources: Vec<&Path> = self.files.iter().map(|(file, _)| &**file).collect();
+        let of_tensors: BTreeSet<&Path> =
+            self.tensors.values().map(|named| named.tensor.file()).collect();
+        let further: Vec<&Path> =
+            of_tensors.into_iter().filter(|file| !sources.contains(file)).collect();
+        sources.extend(further);
+        sources
+    }
+
+    /// Whose names the files use.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The towers that are there.
+    pub fn towers(&self) -> Vec<Tower> {
+        let image = self.dimensions.vision.as_ref().map(|_| Tower::Image);
+        image.into_iter().chain(self.dimensions.text.as_ref().map(|_| Tower::Text)).collect()
+    }
+
+    /// Dimensions of the towers that are there.
+    pub fn dimensions(&self) -> &Dimensions {
+        &self.dimensions
+    }
+
+    /// Activation of the MLPs, and how it is known.
+    pub fn activation(&self) -> (Activation, &Origin) {
+        (self.activation.0, &self.activation.1)
+    }
+
+    /// Scale of the logits, and how it is known.
+    pub fn logit_scale(&self) -> Result<(f32, Origin), WeightsError> {
+        if let Some(scale) = self.logit_scale {
+            return Ok((scale, Origin::Options));
+        }
+        if !self.tensors.contains_key(LOGIT_SCALE) {
+            return Ok((PUBLISHED_LOGIT_SCALE, Origin::Assumed));
+        }
+        Ok((self.read(LOGIT_SCALE)?.values[0].exp(), Origin::File))
+    }
+
+    /// Whether the scale in the files is not the one that counts.
+    pub(super) fn overrides_logit_scale(&self) -> bool {
+        self.logit_scale.is_some()
+    }
+
+    /// Number of weights.
+    pub fn parameters(&self) -> usize {
+        self.tensors.values().map(|named| named.tensor.elements()).sum()
+    }
+
+    /// Number of bytes that the weights take in their files.
+    pub fn bytes(&self) -> usize {
+        let bytes = |named: &Named| named.tensor.elements() * named.tensor.number_type().size();
+        self.tensors.values().map(bytes).sum()
+    }
+
+    /// How many tensors are stored as what.
+    pub fn number_types(&self) -> BTreeMap<NumberType, usize> {
+        let mut types = BTreeMap::new();
+        for named in self.tensors.values() {
+            *types.entry(named.tensor.number_type()).or_default() += 1;
+        }
+        types
+    }
+
+    /// Our names of the tensors that are there.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// A tensor by our name.
+    pub fn stored(&self, name: &str) -> Option<&StoredTensor> {
+        self.tensors.get(name).map(|named| &named.tensor)
+    }
+
+    /// Reads all numbers and forgets them, to find those that are damaged.
+    pub fn examine(&self) -> Result<(), WeightsError> {
+        self.tensors.keys().try_for_each(|name| self.read(name).map(|_| ()))
+    }
+
+    /// Reads a tensor that [`Checkpoint::check`] saw.
+    pub(super) fn read(&self, name: &str) -> Result<RawTensor, WeightsError> {
+        self.read_view(name, |tensor| tensor)
+    }
+
+    /// Reads a tensor's transpose. Shape: `[column, row]`.
+    pub(super) fn read_transposed(&self, name: &str) -> Result<RawTensor, WeightsError> {
+        self.read_view(name, StoredTensor::transposed)
+    }
+
+    fn read_view(
+        &self,
+        name: &str,
+        view: impl FnOnce(StoredTensor) -> StoredTensor,
+    ) -> Result<RawTensor, WeightsError> {
+        let named = &self.tensors[name];
+        let tensor = view(named.tensor.clone());
+        let file = || tensor.file().to_owned();
+        let tensor = tensor.read().map_err(|source| WeightsError::Read { file: file(), source })?;
+        if let Some(place) = tensor.values.iter().position(|value| !value.is_finite()) {
+            let reason = format!(
+                "element {place} of `{}` is {}, so the file is damaged or was rounded beyond its range",
+                named.theirs, tensor.values[place]
+            );
+            return Err(WeightsError::Format { file: file(), reason });
+        }
+        Ok(tensor)
+    }
+}
+
+/// A file whose names were translated.
+struct Part {
+    file: PathBuf,
+    format: Format,
+    layout: Layout,
+    tensors: BTreeMap<String, Named>,
+    unused: Vec<String>,
+    activation: Option<(Activation, Origin)>,
+    image: TowerSettings,
+    text: TowerSettings,
+}
+
+impl Part {
+    fn open(file: &Path) -> Result<Self, WeightsError> {
+        let contents = file::open(file, Unknown::Refuse)?;
+        Self::recognise(file, contents, |layout| model_settings::beside(file, layout))
+    }
+
+    fn has_one_tower(&self) -> bool {
+        let names = || self.tensors.keys().filter(|&name| name != LOGIT_SCALE);
+        let images = names().filter(|name| name.starts_with("visual.")).count();
+        images == 0 || images == names().count()
+    }
+
+    /// `beside` gives the settings beside the file, if the file itself has none.
+    fn recognise(
+        file: &Path,
+        contents: Contents,
+        beside: impl FnOnce(Layout) -> Result<ModelSettings, WeightsError>,
+    ) -> Result<Self, WeightsError> {
+        let recognised = recognise(contents.tensors).map_err(|reason| WeightsError::Mismatch {
+            file: file.to_owned(),
+            problems: vec![reason],
+        })?;
+        let layout = recognised.layout;
+        let settings = match model_settings::in_metadata(&contents.metadata) {
+            Some(settings) => settings,
+            None => beside(layout)?,
+        };
+        let from_file = contents.activation.map(|activation| (activation, Origin::File));
+        let origin = settings.origin.map_or(Origin::File, Origin::Beside);
+        // Graphs are full of constants that are no weights.
+        let is_graph = contents.format == Format::Onnx;
+        Ok(Self {
+            file: file.to_owned(),
+            format: contents.format,
+            layout,
+            tensors: recognised.tensors,
+            unused: if is_graph { Vec::new() } else { recognised.unknown },
+            activation: from_file.or(settings.activation.map(|activation| (activation, origin))),
+            image: settings.image,
+            text: settings.text,
+        })
+    }
+}
+
+/// Reads dimensions off shapes and collects what does not fit.
+struct Ruler<'a> {
+    checkpoint: &'a Checkpoint,
+    problems: &'a mut Vec<String>,
+}
+
+impl Ruler<'_> {
+    fn vision(&mut self, settings: TowerSettings) -> Option<VisionConfig> {
+        if !self.has(Tower::Image) {
+            return None;
+        }
+        let patches = self.shape::<4>("visual.conv1.weight");
+        let positions = self.shape::<2>("visual.positional_embedding");
+        let ([width, _, patch_size, _], [tokens, _]) = (patches?, positions?);
+        let grid = tokens.saturating_sub(1).isqrt();
+        if grid == 0 || grid * grid + 1 != tokens {
+            self.problems.push(format!(
+                "`{}` has {tokens} rows, which is no square of patches and a class token",
+                self.theirs("visual.positional_embedding")
+            ));
+        }
+        Some(VisionConfig {
+            image_size: grid.saturating_mul(patch_size),
+            patch_size,
+            width,
+            layers: self.layers(Tower::Image),
+            heads: self.heads(Tower::Image, width, settings),
+            mlp_width: self.mlp_width(Tower::Image)?,
+        })
+    }
+
+    fn text(&mut self, settings: TowerSettings) -> Option<TextConfig> {
+        if !self.has(Tower::Text) {
+            return None;
+        }
+        let tokens = self.shape::<2>("token_embedding.weight");
+        let context = self.shape::<2>("positional_embedding");
+        let ([vocab_size, width], [context_length, _]) = (tokens?, context?);
+        Some(TextConfig {
+            context_length,
+            vocab_size,
+            width,
+            layers: self.layers(Tower::Text),
+            heads: self.heads(Tower::Text, width, settings),
+            mlp_width: self.mlp_width(Tower::Text)?,
+        })
+    }
+
+    fn embedding(&mut self) -> usize {
+        let names = [(Tower::Image, "visual.proj"), (Tower::Text, "text_projection")];
+        let mut widths = Vec::new();
+        for (tower, name) in names {
+            if self.has(tower) {
+                widths.extend(self.shape::<2>(name).map(|[_, embedding]| embedding));
+            }
+        }
+        if let [image, text] = widths[..]
+            && image != text
+        {
+            self.problems.push(format!(
+                "images are embedded in {image} dimensions and texts in {text}: the towers are not of one model"
+            ));
+        }
+        widths.first().copied().unwrap_or(0)
+    }
+
+    /// Whether any tensor of a tower is there.
+    fn has(&self, tower: Tower) -> bool {
+        let is_image = |name: &str| name.starts_with("visual.");
+        let mut names = self.checkpoint.names().filter(|&name| name != LOGIT_SCALE);
+        names.any(|name| is_image(name) == (tower == Tower::Image))
+    }
+
+    fn shape<const D: usize>(&mut self, name: &str) -> Option<[usize; D]> {
+        let Some(tensor) = self.checkpoint.stored(name) else {
+            let theirs = self.theirs(name);
+            self.problems.push(format!("`{theirs}` is missing"));
+            return None;
+        };
+        let shape = tensor.shape().try_into().ok();
+        if shape.is_none() {
+            let axes = tensor.shape().len();
+            let theirs = self.theirs(name);
+            self.problems.push(format!("`{theirs}` has {axes} axes instead of {D}"));
+        }
+        shape
+    }
+
+    /// What the file calls a tensor, or would call it.
+    fn theirs(&self, name: &str) -> String {
+        let named = self.checkpoint.tensors.get(name).map(|named| named.theirs.clone());
+        named.unwrap_or_else(|| names::theirs(name, self.checkpoint.layout))
+    }
+
+    fn layers(&self, tower: Tower) -> usize {
+        let prefix = tower.blocks(Layout::OpenAi);
+        let number = |name: &str| name.strip_prefix(prefix)?.split('.').next()?.parse().ok();
+        let last = self.checkpoint.names().filter_map(number).max();
+        // A number beyond the number of tensors means that some are missing, however many it says.
+        let tensors = self.checkpoint.tensors.len();
+        last.map_or(0, |last: usize| last.min(tensors) + 1)
+    }
+
+    fn mlp_width(&mut self, tower: Tower) -> Option<usize> {
+        let name = format!("{}0.mlp.c_fc.bias", tower.blocks(Layout::OpenAi));
+        self.shape::<1>(&name).map(|[width]| width)
+    }
+
+    /// Heads are not in the tensors: from the configuration, or 64 wide as in OpenAI's models.
+    fn heads(&mut self, tower: Tower, width: usize, settings: TowerSettings) -> usize {
+        /// Widths of OpenCLIP's ViT-H/14, ViT-g/14 and ViT-bigG/14, whose heads are wider.
+        const OTHER_HEADS: [usize; 3] = [1280, 1408, 1664];
+        if let Some(told) = settings.width.filter(|&told| told != width) {
+            self.problems.push(format!(
+                "the {tower} is {width} wide, but the configuration beside the file says {told}: it belongs to another model"
+            ));
+        }
+        if settings.heads.is_none() && tower == Tower::Image && OTHER_HEADS.contains(&width) {
+            self.problems.push(format!(
+                "the {tower} is {width} wide and its number of heads cannot be told; put the model's open_clip_config.json or config.json beside the file"
+            ));
+        }
+        let heads = settings.heads.unwrap_or(width / HEAD_WIDTH);
+        if heads == 0 || !width.is_multiple_of(heads) {
+            self.problems.push(format!("the {tower}'s width {width} cannot be divided into heads"));
+            return 1;
+        }
+        heads
+    }
+}

@@ -1,0 +1,720 @@
+//! The pickles that PyTorch writes, read without executing anything.
+//!
+//! A pickle is a program for a machine with a stack. Here the machine builds numbers, texts,
+//! containers and descriptions of tensors. Calls of anything else are refused by name or, where
+//! the caller knows that a file has them, kept as objects that do nothing.
+
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+
+use super::super::blob::Cursor;
+use super::super::stored_tensor::NumberType;
+
+/// What is done with a class or function that builds no tensor and no container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// The file is refused.
+    Refuse,
+    /// An object that does nothing stands in its place.
+    KeepInert,
+}
+
+/// Place of a value in [`Pickle`].
+pub type Id = usize;
+
+/// A value of a pickle. Containers name their members by place, so that no depth of nesting and
+/// no cycle can do harm.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// `None`.
+    Nothing,
+    /// A truth value.
+    Truth(bool),
+    /// An integer that fits.
+    Integer(i64),
+    /// A number, or an integer that does not fit; what it is does not matter.
+    Number,
+    /// A text.
+    Text(Rc<str>),
+    /// Bytes; which ones does not matter.
+    Bytes,
+    /// A tuple.
+    Tuple(Vec<Id>),
+    /// A list or a set.
+    List(Vec<Id>),
+    /// A dictionary.
+    Dictionary(Vec<(Id, Id)>),
+    /// A class or a function, by its full name.
+    Global(Rc<str>),
+    /// A block of numbers.
+    Storage(Storage),
+    /// A view of a block of numbers.
+    Tensor(TensorView),
+    /// An object of a class that is not known, with the state that was set.
+    Object {
+        /// Full name of its class.
+        class: Rc<str>,
+        /// What its `__dict__` was set to.
+        state: Option<Id>,
+    },
+}
+
+/// A block of numbers that lies outside the pickle.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Storage {
+    /// How the file calls it.
+    pub key: Rc<str>,
+    /// How its numbers are stored.
+    pub number: NumberType,
+    /// How many there should be.
+    pub elements: u64,
+}
+
+/// A view of a [`Storage`].
+#[derive(Debug, Clone)]
+pub struct TensorView {
+    /// The block.
+    pub storage: Storage,
+    /// Its element that comes first.
+    pub first: u64,
+    /// Lengths of the axes.
+    pub shape: Vec<usize>,
+    /// Distance between neighbours on each axis, in elements.
+    pub strides: Vec<usize>,
+}
+
+/// All values of a pickle.
+#[derive(Debug)]
+pub struct Pickle {
+    values: Vec<Value>,
+    root: Id,
+}
+
+/// Most values that one pickle may have. A full CLIP checkpoint with its optimizer has a hundredth.
+const MOST_VALUES: usize = 1 << 20;
+/// Most operations of one pickle, members of copied containers included.
+const MOST_WORK: usize = 1 << 22;
+/// Most axes of a tensor.
+const MOST_AXES: usize = 8;
+/// Longest name of a class or a tensor.
+const LONGEST_NAME: usize = 512;
+
+impl Pickle {
+    /// Runs one pickle from the cursor on. `Err` says what is wrong with it.
+    pub fn read(cursor: &mut Cursor, unknown: Unknown) -> Result<Self, String> {
+        Machine::new(cursor, unknown).run()
+    }
+
+    /// The value that was built last.
+    pub fn root(&self) -> Id {
+        self.root
+    }
+
+    /// The value at a place.
+    pub fn get(&self, id: Id) -> &Value {
+        &self.values[id]
+    }
+
+    /// All values, in the order in which they were built.
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// The member of a dictionary that has this key.
+    pub fn member(&self, dictionary: Id, key: &str) -> Option<Id> {
+        let Value::Dictionary(entries) = self.get(dictionary) else { return None };
+        let is_key = |id: Id| matches!(self.get(id), Value::Text(text) if **text == *key);
+        entries.iter().rev().find(|(name, _)| is_key(*name)).map(|&(_, value)| value)
+    }
+
+    /// Every tensor below `from`, named by the keys and attributes on the way to it.
+    pub fn tensors(&self, from: Id) -> Vec<(String, &TensorView)> {
+        /// Deepest module of a CLIP model is at 8.
+        const DEEPEST: usize = 24;
+        let mut found = Vec::new();
+        let mut open = vec![(String::new(), from, 0)];
+        let mut budget = MOST_VALUES;
+        while let Some((path, id, depth)) = open.pop() {
+            let container = match self.get(id) {
+                Value::Tensor(tensor) => {
+                    found.push((path, tensor));
+                    continue;
+                }
+                Value::Object { state: Some(state), .. } => *state,
+                _ => id,
+            };
+            let Value::Dictionary(entries) = self.get(container) else { continue };
+            if depth == DEEPEST {
+                continue;
+            }
+            for &(key, value) in entries {
+                // A container that stands at many places is walked at each of them, up to a limit.
+                let Some(rest) = budget.checked_sub(1) else { return found };
+                budget = rest;
+                let Value::Text(key) = self.get(key) else { continue };
+                if path.len() + key.len() > LONGEST_NAME {
+                    continue;
+                }
+                let name = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+                open.push((name, value, depth + 1));
+            }
+        }
+        found
+    }
+}
+
+struct Machine<'a> {
+    cursor: &'a mut Cursor,
+    unknown: Unknown,
+    values: Vec<Value>,
+    stack: Vec<Id>,
+    /// Heights of the stack at the marks.
+    marks: Vec<usize>,
+    memo: HashMap<u32, Id>,
+    work: usize,
+}
+
+/// Names of the operations in `pickletools`.
+mod operation {
+    pub const MARK: u8 = b'(';
+    pub const STOP: u8 = b'.';
+    pub const POP: u8 = b'0';
+    pub const POP_MARK: u8 = b'1';
+    pub const DUP: u8 = b'2';
+    pub const FLOAT: u8 = b'F';
+    pub const INT: u8 = b'I';
+    pub const BININT: u8 = b'J';
+    pub const BININT1: u8 = b'K';
+    pub const LONG: u8 = b'L';
+    pub const BININT2: u8 = b'M';
+    pub const NONE: u8 = b'N';
+    pub const BINPERSID: u8 = b'Q';
+    pub const REDUCE: u8 = b'R';
+    pub const STRING: u8 = b'S';
+    pub const BINSTRING: u8 = b'T';
+    pub const SHORT_BINSTRING: u8 = b'U';
+    pub const UNICODE: u8 = b'V';
+    pub const BINUNICODE: u8 = b'X';
+    pub const APPEND: u8 = b'a';
+    pub const BUILD: u8 = b'b';
+    pub const GLOBAL: u8 = b'c';
+    pub const DICT: u8 = b'd';
+    pub const APPENDS: u8 = b'e';
+    pub const GET: u8 = b'g';
+    pub const BINGET: u8 = b'h';
+    pub const LONG_BINGET: u8 = b'j';
+    pub const LIST: u8 = b'l';
+    pub const PUT: u8 = b'p';
+    pub const BINPUT: u8 = b'q';
+    pub const LONG_BINPUT: u8 = b'r';
+    pub const SETITEM: u8 = b's';
+    pub const TUPLE: u8 = b't';
+    pub const SETITEMS: u8 = b'u';
+    pub const BINBYTES: u8 = b'B';
+    pub const SHORT_BINBYTES: u8 = b'C';
+    pub const BINFLOAT: u8 = b'G';
+    pub const EMPTY_LIST: u8 = b']';
+    pub const EMPTY_TUPLE: u8 = b')';
+    pub const EMPTY_DICT: u8 = b'}';
+    pub const PROTO: u8 = 0x80;
+    pub const NEWOBJ: u8 = 0x81;
+    pub const TUPLE1: u8 = 0x85;
+    pub const TUPLE2: u8 = 0x86;
+    pub const TUPLE3: u8 = 0x87;
+    pub const NEWTRUE: u8 = 0x88;
+    pub const NEWFALSE: u8 = 0x89;
+    pub const LONG1: u8 = 0x8a;
+    pub const LONG4: u8 = 0x8b;
+    pub const SHORT_BINUNICODE: u8 = 0x8c;
+    pub const BINUNICODE8: u8 = 0x8d;
+    pub const BINBYTES8: u8 = 0x8e;
+    pub const EMPTY_SET: u8 = 0x8f;
+    pub const ADDITEMS: u8 = 0x90;
+    pub const FROZENSET: u8 = 0x91;
+    pub const NEWOBJ_EX: u8 = 0x92;
+    pub const STACK_GLOBAL: u8 = 0x93;
+    pub const MEMOIZE: u8 = 0x94;
+    pub const FRAME: u8 = 0x95;
+    pub const BYTEARRAY8: u8 = 0x96;
+}
+
+impl<'a> Machine<'a> {
+    fn new(cursor: &'a mut Cursor, unknown: Unknown) -> Self {
+        let (values, stack, marks, memo) = Default::default();
+        Self { cursor, unknown, values, stack, marks, memo, work: 0 }
+    }
+
+    fn run(mut self) -> Result<Pickle, String> {
+        loop {
+            let at = self.cursor.position();
+            let code = self.cursor.byte().map_err(|_| "the pickle has no end; it is cut off")?;
+            if code == operation::STOP {
+                let root = self.pop()?;
+                return Ok(Pickle { values: self.values, root });
+            }
+            self.charge(1)?;
+            self.step(code).map_err(|problem| format!("{problem} (pickle, byte {at})"))?;
+        }
+    }
+
+    /// Counts work, so that no small file can ask for much of it.
+    fn charge(&mut self, work: usize) -> Result<(), String> {
+        self.work = self.work.saturating_add(work);
+        match self.work > MOST_WORK {
+            true => Err(format!("the pickle has more than {MOST_WORK} operations")),
+            false => Ok(()),
+        }
+    }
+
+    fn step(&mut self, code: u8) -> Result<(), String> {
+        use operation::*;
+        match code {
+            PROTO => {
+                self.cursor.byte().map_err(text)?;
+                Ok(())
+            }
+            FRAME => self.cursor.skip(8).map_err(text),
+            MARK => {
+                self.marks.push(self.stack.len());
+                Ok(())
+            }
+            POP => self.pop().map(|_| ()),
+            POP_MARK => self.pop_to_mark().map(|_| ()),
+            DUP => {
+                let top = self.top()?;
+                self.stack.push(top);
+                Ok(())
+            }
+            NONE => self.push(Value::Nothing),
+            NEWTRUE => self.push(Value::Truth(true)),
+            NEWFALSE => self.push(Value::Truth(false)),
+            INT | LONG => {
+                let line = self.line()?;
+                match line.trim_end_matches('L') {
+                    "00" => self.push(Value::Truth(false)),
+                    "01" => self.push(Value::Truth(true)),
+                    digits => self.push(digits.parse().map_or(Value::Number, Value::Integer)),
+                }
+            }
+            BININT => {
+                let value = i32::from_le_bytes(self.cursor.array().map_err(text)?);
+                self.push(Value::Integer(value.into()))
+            }
+            BININT1 => {
+                let value = self.cursor.byte().map_err(text)?;
+                self.push(Value::Integer(value.into()))
+            }
+            BININT2 => {
+                let value = u16::from_le_bytes(self.cursor.array().map_err(text)?);
+                self.push(Value::Integer(value.into()))
+            }
+            LONG1 | LONG4 => {
+                let length = self.length(if code == LONG1 { 1 } else { 4 })?;
+                let bytes = self.cursor.bytes(length).map_err(text)?;
+                self.push(long(&bytes))
+            }
+            FLOAT => {
+                self.line()?;
+                self.push(Value::Number)
+            }
+            BINFLOAT => {
+                self.cursor.skip(8).map_err(text)?;
+                self.push(Value::Number)
+            }
+            STRING | UNICODE => {
+                let line = self.line()?;
+                let unquoted = line.trim_matches(['\'', '"']);
+                self.push(Value::Text(unquoted.into()))
+            }
+            SHORT_BINSTRING | SHORT_BINUNICODE => self.push_text(1),
+            BINSTRING | BINUNICODE => self.push_text(4),
+            BINUNICODE8 => self.push_text(8),
+            SHORT_BINBYTES => self.push_bytes(1),
+            BINBYTES => self.push_bytes(4),
+            BINBYTES8 | BYTEARRAY8 => self.push_bytes(8),
+            EMPTY_TUPLE => self.push(Value::Tuple(Vec::new())),
+            TUPLE1 | TUPLE2 | TUPLE3 => {
+                let items = self.pop_many(usize::from(code - TUPLE1) + 1)?;
+                self.push(Value::Tuple(items))
+            }
+            TUPLE => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::Tuple(items))
+            }
+            EMPTY_LIST | EMPTY_SET => self.push(Value::List(Vec::new())),
+            LIST | FROZENSET => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::List(items))
+            }
+            APPEND => {
+                let item = self.pop()?;
+                self.append(vec![item])
+            }
+            APPENDS | ADDITEMS => {
+                let items = self.pop_to_mark()?;
+                self.append(items)
+            }
+            EMPTY_DICT => self.push(Value::Dictionary(Vec::new())),
+            DICT => {
+                let items = self.pop_to_mark()?;
+                let entries = pairs(&items)?;
+                self.push(Value::Dictionary(entries))
+            }
+            SETITEM => {
+                let items = self.pop_many(2)?;
+                self.set_items(&items)
+            }
+            SETITEMS => {
+                let items = self.pop_to_mark()?;
+                self.set_items(&items)
+            }
+            GET | BINGET | LONG_BINGET => {
+                let slot = self.slot(code, [GET, BINGET])?;
+                let id = self.memo.get(&slot).copied();
+                self.stack.push(id.ok_or_else(|| format!("memo slot {slot} was never set"))?);
+                Ok(())
+            }
+            PUT | BINPUT | LONG_BINPUT => {
+                let slot = self.slot(code, [PUT, BINPUT])?;
+                let top = self.top()?;
+                self.memo.insert(slot, top);
+                Ok(())
+            }
+            MEMOIZE => {
+                let top = self.top()?;
+                self.memo.insert(self.memo.len() as u32, top);
+                Ok(())
+            }
+            GLOBAL => {
+                let (module, name) = (self.line()?, self.line()?);
+                self.push(Value::Global(format!("{module}.{name}").into()))
+            }
+            STACK_GLOBAL => {
+                let names = self.pop_many(2)?;
+                match (&self.values[names[0]], &self.values[names[1]]) {
+                    (Value::Text(module), Value::Text(name))
+                        if module.len() + name.len() <= LONGEST_NAME =>
+                    {
+                        let name = format!("{module}.{name}");
+                        self.push(Value::Global(name.into()))
+                    }
+                    _ => Err("a class has no name".to_owned()),
+                }
+            }
+            BINPERSID => {
+                let id = self.pop()?;
+                let storage = self.storage(id)?;
+                self.push(Value::Storage(storage))
+            }
+            REDUCE => {
+                let call = self.pop_many(2)?;
+                let value = self.call(call[0], call[1])?;
+                self.push(value)
+            }
+            NEWOBJ => {
+                let call = self.pop_many(2)?;
+                let value = self.object(call[0])?;
+                self.push(value)
+            }
+            NEWOBJ_EX => {
+                let call = self.pop_many(3)?;
+                let value = self.object(call[0])?;
+                self.push(value)
+            }
+            BUILD => self.build(),
+            _ => Err(format!(
+                "operation 0x{code:02x} is none that PyTorch writes; the file is damaged or no PyTorch file"
+            )),
+        }
+    }
+
+    /// What calling a function or a class makes.
+    fn call(&mut self, function: Id, arguments: Id) -> Result<Value, String> {
+        let Value::Global(name) = self.values[function].clone() else {
+            return match self.values[function] {
+                Value::Object { .. } if self.unknown == Unknown::KeepInert => {
+                    Ok(Value::Object { class: "result of a call".into(), state: None })
+                }
+                _ => Err("something is called that is no class and no function".to_owned()),
+            };
+        };
+        let arguments = match &self.values[arguments] {
+            Value::Tuple(arguments) if arguments.len() <= 16 => arguments.clone(),
+            _ => return Err(format!("`{name}` is called with no tuple of arguments")),
+        };
+        match &*name {
+            "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor" => {
+                self.rebuild_tensor(&arguments).map(Value::Tensor)
+            }
+            "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state" => {
+                match arguments.first().map(|&data| self.values[data].clone()) {
+                    Some(tensor @ Value::Tensor(_)) => Ok(tensor),
+                    _ => Err("a parameter has no tensor".to_owned()),
+                }
+            }
+            "torch._tensor._rebuild_from_type_v2" => match arguments[..] {
+                [function, _, arguments, _] => match &self.values[function] {
+                    Value::Global(inner) if **inner != *name => self.call(function, arguments),
+                    _ => Err(format!("`{name}` is called with something else than a function")),
+                },
+                _ => Err(format!("`{name}` is called with {} arguments", arguments.len())),
+            },
+            "collections.OrderedDict" | "builtins.dict" => self.dictionary(&arguments),
+            "torch.Size" | "builtins.list" | "builtins.set" | "builtins.tuple" => {
+                self.sequence(&arguments)
+            }
+            name if name.starts_with("torch.jit._pickle.build_") => self.sequence(&arguments),
+            _ => self.object(function),
+        }
+    }
+
+    fn dictionary(&mut self, arguments: &[Id]) -> Result<Value, String> {
+        let &[pairs] = arguments else { return Ok(Value::Dictionary(Vec::new())) };
+        self.charge_members(pairs)?;
+        let entries = match &self.values[pairs] {
+            Value::Dictionary(entries) => entries.clone(),
+            Value::List(items) => {
+                let pair = |&id: &Id| match &self.values[id] {
+                    Value::Tuple(pair) | Value::List(pair) if pair.len() == 2 => {
+                        Ok((pair[0], pair[1]))
+                    }
+                    _ => Err("a dictionary is made of something else than pairs".to_owned()),
+                };
+                items.iter().map(pair).collect::<Result<_, _>>()?
+            }
+            _ => return Err("a dictionary is made of something else than pairs".to_owned()),
+        };
+        Ok(Value::Dictionary(entries))
+    }
+
+    fn sequence(&mut self, arguments: &[Id]) -> Result<Value, String> {
+        let Some(&items) = arguments.first() else { return Ok(Value::List(Vec::new())) };
+        self.charge_members(items)?;
+        match &self.values[items] {
+            Value::List(items) | Value::Tuple(items) => Ok(Value::List(items.clone())),
+            _ => Err("a list is made of something else than a list".to_owned()),
+        }
+    }
+
+    /// Counts the work of copying a container.
+    fn charge_members(&mut self, container: Id) -> Result<(), String> {
+        let members = match &self.values[container] {
+            Value::List(items) | Value::Tuple(items) => items.len(),
+            Value::Dictionary(entries) => 2 * entries.len(),
+            _ => 0,
+        };
+        self.charge(members)
+    }
+
+    /// An object of a class that is neither a tensor nor a container.
+    fn object(&self, class: Id) -> Result<Value, String> {
+        let Value::Global(class) = &self.values[class] else {
+            return Err("an object is made of something else than a class".to_owned());
+        };
+        // Modules of TorchScript archives: bags of tensors and of further modules.
+        if self.unknown == Unknown::Refuse && !class.starts_with("__torch__.") {
+            return Err(format!(
+                "it asks to call `{class}`, which builds neither a tensor nor a container; it was not called, and the file is refused"
+            ));
+        }
+        Ok(Value::Object { class: class.clone(), state: None })
+    }
+
+    fn build(&mut self) -> Result<(), String> {
+        let state = self.pop()?;
+        let target = self.top()?;
+        match &mut self.values[target] {
+            Value::Object { state: slot, .. } => *slot = Some(state),
+            // `_metadata` of a state dict, and attributes of a parameter.
+            Value::Dictionary(_) | Value::Tensor(_) => (),
+            _ => return Err("a state is set on something that has none".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn rebuild_tensor(&self, arguments: &[Id]) -> Result<TensorView, String> {
+        let [storage, first, shape, strides, ..] = arguments else {
+            return Err(format!("a tensor is made of {} arguments", arguments.len()));
+        };
+        let Value::Storage(storage) = &self.values[*storage] else {
+            return Err("a tensor has no storage".to_owned());
+        };
+        let number = |id: Id, what: &str| match self.values[id] {
+            Value::Integer(number) if number >= 0 => Ok(number as u64),
+            Value::Integer(number) => Err(format!("a tensor has the {what} {number}")),
+            _ => Err(format!("a tensor's {what} is no number")),
+        };
+        let numbers = |id: Id, what: &str| match &self.values[id] {
+            Value::Tuple(items) | Value::List(items) if items.len() <= MOST_AXES => {
+                items.iter().map(|&id| number(id, what).map(|n| n as usize)).collect()
+            }
+            _ => Err(format!("a tensor has no list of at most {MOST_AXES} {what}s")),
+        };
+        Ok(TensorView {
+            storage: storage.clone(),
+            first: number(*first, "offset")?,
+            shape: numbers(*shape, "axis length")?,
+            strides: numbers(*strides, "stride")?,
+        })
+    }
+
+    /// `("storage", class, key, location, number of elements, ...)`
+    fn storage(&self, id: Id) -> Result<Storage, String> {
+        let wrong = || "a block of numbers is not described as PyTorch does".to_owned();
+        let Value::Tuple(parts) = &self.values[id] else { return Err(wrong()) };
+        let [kind, class, key, _, elements, rest @ ..] = &parts[..] else { return Err(wrong()) };
+        let values = [kind, class, key, elements].map(|&id| &self.values[id]);
+        let [Value::Text(kind), Value::Global(class), Value::Text(key), Value::Integer(elements)] =
+            values
+        else {
+            return Err(wrong());
+        };
+        if **kind != *"storage" || *elements < 0 {
+            return Err(wrong());
+        }
+        if rest.iter().any(|&id| !matches!(self.values[id], Value::Nothing)) {
+            return Err(
+                "blocks of numbers that are parts of others (PyTorch before 0.4) are not read"
+                    .to_owned(),
+            );
+        }
+        let name = class.rsplit('.').next().unwrap_or_default();
+        let number = match name {
+            "HalfStorage" => NumberType::F16,
+            "BFloat16Storage" => NumberType::Bf16,
+            "FloatStorage" => NumberType::F32,
+            "DoubleStorage" => NumberType::F64,
+            "LongStorage" => NumberType::Other("I64", 8),
+            "IntStorage" => NumberType::Other("I32", 4),
+            "ShortStorage" => NumberType::Other("I16", 2),
+            "CharStorage" => NumberType::Other("I8", 1),
+            "ByteStorage" => NumberType::Other("U8", 1),
+            "BoolStorage" => NumberType::Other("BOOL", 1),
+            _ => return Err(format!("numbers of the type `{class}` are not read")),
+        };
+        Ok(Storage { key: key.clone(), number, elements: *elements as u64 })
+    }
+
+    fn append(&mut self, items: Vec<Id>) -> Result<(), String> {
+        let target = self.top()?;
+        match &mut self.values[target] {
+            Value::List(list) => list.extend(items),
+            Value::Object { .. } if self.unknown == Unknown::KeepInert => (),
+            _ => return Err("items are added to something that is no list".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn set_items(&mut self, items: &[Id]) -> Result<(), String> {
+        let entries = pairs(items)?;
+        let target = self.top()?;
+        match &mut self.values[target] {
+            Value::Dictionary(dictionary) => dictionary.extend(entries),
+            Value::Object { .. } if self.unknown == Unknown::KeepInert => (),
+            _ => return Err("entries are set on something that is no dictionary".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, value: Value) -> Result<(), String> {
+        if self.values.len() == MOST_VALUES {
+            return Err(format!("the pickle has more than {MOST_VALUES} values"));
+        }
+        self.values.push(value);
+        self.stack.push(self.values.len() - 1);
+        Ok(())
+    }
+
+    fn push_text(&mut self, length_bytes: usize) -> Result<(), String> {
+        let length = self.length(length_bytes)?;
+        let bytes = self.cursor.bytes(length).map_err(text)?;
+        self.push(Value::Text(String::from_utf8_lossy(&bytes).into()))
+    }
+
+    fn push_bytes(&mut self, length_bytes: usize) -> Result<(), String> {
+        let length = self.length(length_bytes)?;
+        self.cursor.skip(length).map_err(text)?;
+        self.push(Value::Bytes)
+    }
+
+    /// A length of so many bytes.
+    fn length(&mut self, bytes: usize) -> Result<u64, String> {
+        let mut length = [0; 8];
+        for byte in &mut length[..bytes] {
+            *byte = self.cursor.byte().map_err(text)?;
+        }
+        Ok(u64::from_le_bytes(length))
+    }
+
+    fn slot(&mut self, code: u8, [as_line, as_byte]: [u8; 2]) -> Result<u32, String> {
+        if code == as_line {
+            return self.line()?.parse().map_err(|_| "a memo slot is no number".to_owned());
+        }
+        if code == as_byte {
+            return self.cursor.byte().map(u32::from).map_err(text);
+        }
+        self.cursor.array().map(u32::from_le_bytes).map_err(text)
+    }
+
+    /// Text up to the end of the line.
+    fn line(&mut self) -> Result<String, String> {
+        let mut line = Vec::new();
+        loop {
+            match self.cursor.byte().map_err(text)? {
+                b'\n' => {
+                    return String::from_utf8(line).map_err(|_| "a line is no text".to_owned());
+                }
+                _ if line.len() == LONGEST_NAME => return Err("a line is too long".to_owned()),
+                byte => line.push(byte),
+            }
+        }
+    }
+
+    fn top(&self) -> Result<Id, String> {
+        self.stack.last().copied().ok_or_else(|| "the stack is empty".to_owned())
+    }
+
+    fn pop(&mut self) -> Result<Id, String> {
+        self.pop_many(1).map(|items| items[0])
+    }
+
+    fn pop_many(&mut self, count: usize) -> Result<Vec<Id>, String> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        match self.stack.len().checked_sub(count) {
+            Some(height) if height >= floor => Ok(self.stack.split_off(height)),
+            _ => Err("the stack has too few values".to_owned()),
+        }
+    }
+
+    fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
+        let height = self.marks.pop().ok_or("the stack has no mark")?;
+        if height > self.stack.len() {
+            return Err("the stack is below its mark".to_owned());
+        }
+        Ok(self.stack.split_off(height))
+    }
+}
+
+fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>, String> {
+    let (pairs, rest) = items.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err("a key has no value".to_owned());
+    }
+    Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
+}
+
+/// A little-endian integer in two's complement.
+fn long(bytes: &[u8]) -> Value {
+    if bytes.len() > 8 {
+        return Value::Number;
+    }
+    let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+    let mut value = [if negative { 0xff } else { 0 }; 8];
+    value[..bytes.len()].copy_from_slice(bytes);
+    Value::Integer(i64::from_le_bytes(value))
+}
+
+fn text(error: io::Error) -> String {
+    error.to_string()
+}
