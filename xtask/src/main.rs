@@ -1,6 +1,7 @@
 //! Chores of this repository: `cargo xtask <TASK>`.
 
 mod bench_all;
+mod fetch;
 mod random_weights;
 mod tidy;
 
@@ -11,6 +12,8 @@ use clap::Parser;
 enum Task {
     /// Run the whole benchmark: every method on every test set
     BenchAll(bench_all::BenchAllArgs),
+    /// Fetch published weights and trained prompts
+    Fetch(fetch::FetchArgs),
     /// Write CLIP weights of a published size with random values, to measure time and memory
     RandomWeights(random_weights::RandomWeightsArgs),
     /// Check the rules that docs/architecture.md states
@@ -20,6 +23,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::BenchAll(args) => bench_all::run(&args),
+        Task::Fetch(args) => fetch::run(&args),
         Task::RandomWeights(args) => random_weights::run(&args),
         Task::Tidy => tidy::run(),
     }

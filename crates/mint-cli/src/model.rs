@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use mint_clip::burn::tensor::{Device, Tensor};
@@ -76,13 +77,15 @@ impl Model {
             (checkpoint, files)
         };
         let (device, lanes) = compute(args.backend, args.threads);
+        let start = Instant::now();
         let clip = checkpoint.load(&device, lanes)?;
+        let seconds = start.elapsed().as_secs_f64();
         let weights = WeightsInfo {
             files,
             activation: clip.config.activation.to_string(),
             logit_scale: clip.logit_scale,
         };
-        tracing::info!(weights = %weights.names(), config = ?clip.config, "model loaded");
+        tracing::info!(weights = %weights.names(), seconds, config = ?clip.config, "model loaded");
         let tokenizer = Tokenizer::clip(clip.config.text.context_length);
         Ok(Self { clip, tokenizer, weights, embedded })
     }
