@@ -8,12 +8,13 @@ use std::sync::Arc;
 use super::blob::Blob;
 use super::file::{self, Contents, Format};
 use super::layout::{Named, recognise};
+use super::measure::measure;
 use super::model_settings::{self, ModelSettings, TowerSettings};
 use super::names::{self, LOGIT_SCALE, Layout, Tower};
 use super::pytorch::Unknown;
 use super::stored_tensor::{NumberType, RawTensor, StoredTensor};
 use super::{WeightsError, onnx};
-use crate::config::{Activation, HEAD_WIDTH, TextConfig, VisionConfig};
+use crate::config::{Activation, TextConfig, VisionConfig};
 
 /// What overrides a weight file, or completes it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -134,7 +135,7 @@ impl Checkpoint {
             checkpoint.activation = (activation, Origin::Options);
         }
         let before = problems.len();
-        checkpoint.measure(image, text, &mut problems);
+        checkpoint.dimensions = measure(&checkpoint, image, text, &mut problems);
         // Without dimensions no shape can be compared.
         if problems.len() == before {
             checkpoint.check(&mut problems);
@@ -143,15 +144,6 @@ impl Checkpoint {
             return Ok(checkpoint);
         }
         Err(WeightsError::Mismatch { file, problems })
-    }
-
-    /// Reads the dimensions off the shapes.
-    fn measure(&mut self, image: TowerSettings, text: TowerSettings, problems: &mut Vec<String>) {
-        let mut ruler = Ruler { checkpoint: self, problems };
-        let vision = ruler.vision(image);
-        let text = ruler.text(text);
-        let embed_dim = ruler.embedding();
-        self.dimensions = Dimensions { vision, text, embed_dim };
     }
 
     /// Compares the tensors with those that towers of these dimensions have.
@@ -267,6 +259,11 @@ impl Checkpoint {
         self.tensors.get(name).map(|named| &named.tensor)
     }
 
+    /// What the files call a tensor that we call `name`.
+    pub(super) fn their_name(&self, name: &str) -> Option<String> {
+        self.tensors.get(name).map(|named| named.theirs.clone())
+    }
+
     /// Reads all numbers and forgets them, to find those that are damaged.
     pub fn examine(&self) -> Result<(), WeightsError> {
         self.tensors.keys().try_for_each(|name| self.read(name).map(|_| ()))
@@ -355,136 +352,5 @@ impl Part {
             image: settings.image,
             text: settings.text,
         })
-    }
-}
-
-/// Reads dimensions off shapes and collects what does not fit.
-struct Ruler<'a> {
-    checkpoint: &'a Checkpoint,
-    problems: &'a mut Vec<String>,
-}
-
-impl Ruler<'_> {
-    fn vision(&mut self, settings: TowerSettings) -> Option<VisionConfig> {
-        if !self.has(Tower::Image) {
-            return None;
-        }
-        let patches = self.shape::<4>("visual.conv1.weight");
-        let positions = self.shape::<2>("visual.positional_embedding");
-        let ([width, _, patch_size, _], [tokens, _]) = (patches?, positions?);
-        let grid = tokens.saturating_sub(1).isqrt();
-        if grid == 0 || grid * grid + 1 != tokens {
-            self.problems.push(format!(
-                "`{}` has {tokens} rows, which is no square of patches and a class token",
-                self.theirs("visual.positional_embedding")
-            ));
-        }
-        Some(VisionConfig {
-            image_size: grid.saturating_mul(patch_size),
-            patch_size,
-            width,
-            layers: self.layers(Tower::Image),
-            heads: self.heads(Tower::Image, width, settings),
-            mlp_width: self.mlp_width(Tower::Image)?,
-        })
-    }
-
-    fn text(&mut self, settings: TowerSettings) -> Option<TextConfig> {
-        if !self.has(Tower::Text) {
-            return None;
-        }
-        let tokens = self.shape::<2>("token_embedding.weight");
-        let context = self.shape::<2>("positional_embedding");
-        let ([vocab_size, width], [context_length, _]) = (tokens?, context?);
-        Some(TextConfig {
-            context_length,
-            vocab_size,
-            width,
-            layers: self.layers(Tower::Text),
-            heads: self.heads(Tower::Text, width, settings),
-            mlp_width: self.mlp_width(Tower::Text)?,
-        })
-    }
-
-    fn embedding(&mut self) -> usize {
-        let names = [(Tower::Image, "visual.proj"), (Tower::Text, "text_projection")];
-        let mut widths = Vec::new();
-        for (tower, name) in names {
-            if self.has(tower) {
-                widths.extend(self.shape::<2>(name).map(|[_, embedding]| embedding));
-            }
-        }
-        if let [image, text] = widths[..]
-            && image != text
-        {
-            self.problems.push(format!(
-                "images are embedded in {image} dimensions and texts in {text}: the towers are not of one model"
-            ));
-        }
-        widths.first().copied().unwrap_or(0)
-    }
-
-    /// Whether any tensor of a tower is there.
-    fn has(&self, tower: Tower) -> bool {
-        let is_image = |name: &str| name.starts_with("visual.");
-        let mut names = self.checkpoint.names().filter(|&name| name != LOGIT_SCALE);
-        names.any(|name| is_image(name) == (tower == Tower::Image))
-    }
-
-    fn shape<const D: usize>(&mut self, name: &str) -> Option<[usize; D]> {
-        let Some(tensor) = self.checkpoint.stored(name) else {
-            let theirs = self.theirs(name);
-            self.problems.push(format!("`{theirs}` is missing"));
-            return None;
-        };
-        let shape = tensor.shape().try_into().ok();
-        if shape.is_none() {
-            let axes = tensor.shape().len();
-            let theirs = self.theirs(name);
-            self.problems.push(format!("`{theirs}` has {axes} axes instead of {D}"));
-        }
-        shape
-    }
-
-    /// What the file calls a tensor, or would call it.
-    fn theirs(&self, name: &str) -> String {
-        let named = self.checkpoint.tensors.get(name).map(|named| named.theirs.clone());
-        named.unwrap_or_else(|| names::theirs(name, self.checkpoint.layout))
-    }
-
-    fn layers(&self, tower: Tower) -> usize {
-        let prefix = tower.blocks(Layout::OpenAi);
-        let number = |name: &str| name.strip_prefix(prefix)?.split('.').next()?.parse().ok();
-        let last = self.checkpoint.names().filter_map(number).max();
-        // A number beyond the number of tensors means that some are missing, however many it says.
-        let tensors = self.checkpoint.tensors.len();
-        last.map_or(0, |last: usize| last.min(tensors) + 1)
-    }
-
-    fn mlp_width(&mut self, tower: Tower) -> Option<usize> {
-        let name = format!("{}0.mlp.c_fc.bias", tower.blocks(Layout::OpenAi));
-        self.shape::<1>(&name).map(|[width]| width)
-    }
-
-    /// Heads are not in the tensors: from the configuration, or 64 wide as in OpenAI's models.
-    fn heads(&mut self, tower: Tower, width: usize, settings: TowerSettings) -> usize {
-        /// Widths of OpenCLIP's ViT-H/14, ViT-g/14 and ViT-bigG/14, whose heads are wider.
-        const OTHER_HEADS: [usize; 3] = [1280, 1408, 1664];
-        if let Some(told) = settings.width.filter(|&told| told != width) {
-            self.problems.push(format!(
-                "the {tower} is {width} wide, but the configuration beside the file says {told}: it belongs to another model"
-            ));
-        }
-        if settings.heads.is_none() && tower == Tower::Image && OTHER_HEADS.contains(&width) {
-            self.problems.push(format!(
-                "the {tower} is {width} wide and its number of heads cannot be told; put the model's open_clip_config.json or config.json beside the file"
-            ));
-        }
-        let heads = settings.heads.unwrap_or(width / HEAD_WIDTH);
-        if heads == 0 || !width.is_multiple_of(heads) {
-            self.problems.push(format!("the {tower}'s width {width} cannot be divided into heads"));
-            return 1;
-        }
-        heads
     }
 }

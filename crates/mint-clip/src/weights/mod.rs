@@ -9,7 +9,8 @@
 //! | `file` | tells the formats apart |
 //! | `safetensors`, `pytorch`, `onnx` | give tensors the names that the file, or its graph, implies |
 //! | `layout`, `names` | translate those names; the one table of names is in `names` |
-//! | `checkpoint` | dimensions, settings, and whether everything is there and fits |
+//! | `measure` | dimensions, from the shapes |
+//! | `checkpoint` | settings, and whether everything is there and fits |
 //! | `towers` | builds the modules |
 //! | `canonical` | writes a checkpoint in one form |
 //! | `reference` | compares a loaded model with recorded outputs |
@@ -20,6 +21,7 @@ mod canonical;
 mod checkpoint;
 mod file;
 mod layout;
+mod measure;
 mod model_settings;
 mod names;
 mod onnx;

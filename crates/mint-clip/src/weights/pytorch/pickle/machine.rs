@@ -1,173 +1,15 @@
-//! The pickles that PyTorch writes, read without executing anything.
-//!
-//! A pickle is a program for a machine with a stack. Here the machine builds numbers, texts,
-//! containers and descriptions of tensors. Calls of anything else are refused by name or, where
-//! the caller knows that a file has them, kept as objects that do nothing.
+//! The stack machine that a pickle is a program for.
 
 use std::collections::HashMap;
 use std::io;
-use std::rc::Rc;
 
-use super::super::blob::Cursor;
-use super::super::stored_tensor::NumberType;
+use super::super::super::blob::Cursor;
+use super::{Id, LONGEST_NAME, MOST_VALUES, MOST_WORK, Pickle, Unknown, Value};
 
-/// What is done with a class or function that builds no tensor and no container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unknown {
-    /// The file is refused.
-    Refuse,
-    /// An object that does nothing stands in its place.
-    KeepInert,
-}
-
-/// Place of a value in [`Pickle`].
-pub type Id = usize;
-
-/// A value of a pickle. Containers name their members by place, so that no depth of nesting and
-/// no cycle can do harm.
-#[derive(Debug, Clone)]
-pub enum Value {
-    /// `None`.
-    Nothing,
-    /// A truth value.
-    Truth(bool),
-    /// An integer that fits.
-    Integer(i64),
-    /// A number, or an integer that does not fit; what it is does not matter.
-    Number,
-    /// A text.
-    Text(Rc<str>),
-    /// Bytes; which ones does not matter.
-    Bytes,
-    /// A tuple.
-    Tuple(Vec<Id>),
-    /// A list or a set.
-    List(Vec<Id>),
-    /// A dictionary.
-    Dictionary(Vec<(Id, Id)>),
-    /// A class or a function, by its full name.
-    Global(Rc<str>),
-    /// A block of numbers.
-    Storage(Storage),
-    /// A view of a block of numbers.
-    Tensor(TensorView),
-    /// An object of a class that is not known, with the state that was set.
-    Object {
-        /// Full name of its class.
-        class: Rc<str>,
-        /// What its `__dict__` was set to.
-        state: Option<Id>,
-    },
-}
-
-/// A block of numbers that lies outside the pickle.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Storage {
-    /// How the file calls it.
-    pub key: Rc<str>,
-    /// How its numbers are stored.
-    pub number: NumberType,
-    /// How many there should be.
-    pub elements: u64,
-}
-
-/// A view of a [`Storage`].
-#[derive(Debug, Clone)]
-pub struct TensorView {
-    /// The block.
-    pub storage: Storage,
-    /// Its element that comes first.
-    pub first: u64,
-    /// Lengths of the axes.
-    pub shape: Vec<usize>,
-    /// Distance between neighbours on each axis, in elements.
-    pub strides: Vec<usize>,
-}
-
-/// All values of a pickle.
-#[derive(Debug)]
-pub struct Pickle {
-    values: Vec<Value>,
-    root: Id,
-}
-
-/// Most values that one pickle may have. A full CLIP checkpoint with its optimizer has a hundredth.
-const MOST_VALUES: usize = 1 << 20;
-/// Most operations of one pickle, members of copied containers included.
-const MOST_WORK: usize = 1 << 22;
-/// Most axes of a tensor.
-const MOST_AXES: usize = 8;
-/// Longest name of a class or a tensor.
-const LONGEST_NAME: usize = 512;
-
-impl Pickle {
-    /// Runs one pickle from the cursor on. `Err` says what is wrong with it.
-    pub fn read(cursor: &mut Cursor, unknown: Unknown) -> Result<Self, String> {
-        Machine::new(cursor, unknown).run()
-    }
-
-    /// The value that was built last.
-    pub fn root(&self) -> Id {
-        self.root
-    }
-
-    /// The value at a place.
-    pub fn get(&self, id: Id) -> &Value {
-        &self.values[id]
-    }
-
-    /// All values, in the order in which they were built.
-    pub fn values(&self) -> &[Value] {
-        &self.values
-    }
-
-    /// The member of a dictionary that has this key.
-    pub fn member(&self, dictionary: Id, key: &str) -> Option<Id> {
-        let Value::Dictionary(entries) = self.get(dictionary) else { return None };
-        let is_key = |id: Id| matches!(self.get(id), Value::Text(text) if **text == *key);
-        entries.iter().rev().find(|(name, _)| is_key(*name)).map(|&(_, value)| value)
-    }
-
-    /// Every tensor below `from`, named by the keys and attributes on the way to it.
-    pub fn tensors(&self, from: Id) -> Vec<(String, &TensorView)> {
-        /// Deepest module of a CLIP model is at 8.
-        const DEEPEST: usize = 24;
-        let mut found = Vec::new();
-        let mut open = vec![(String::new(), from, 0)];
-        let mut budget = MOST_VALUES;
-        while let Some((path, id, depth)) = open.pop() {
-            let container = match self.get(id) {
-                Value::Tensor(tensor) => {
-                    found.push((path, tensor));
-                    continue;
-                }
-                Value::Object { state: Some(state), .. } => *state,
-                _ => id,
-            };
-            let Value::Dictionary(entries) = self.get(container) else { continue };
-            if depth == DEEPEST {
-                continue;
-            }
-            for &(key, value) in entries {
-                // A container that stands at many places is walked at each of them, up to a limit.
-                let Some(rest) = budget.checked_sub(1) else { return found };
-                budget = rest;
-                let Value::Text(key) = self.get(key) else { continue };
-                if path.len() + key.len() > LONGEST_NAME {
-                    continue;
-                }
-                let name = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
-                open.push((name, value, depth + 1));
-            }
-        }
-        found
-    }
-}
-
-struct Machine<'a> {
+pub(super) struct Machine<'a> {
     cursor: &'a mut Cursor,
-    unknown: Unknown,
-    values: Vec<Value>,
+    pub(super) unknown: Unknown,
+    pub(super) values: Vec<Value>,
     stack: Vec<Id>,
     /// Heights of the stack at the marks.
     marks: Vec<usize>,
@@ -240,12 +82,12 @@ mod operation {
 }
 
 impl<'a> Machine<'a> {
-    fn new(cursor: &'a mut Cursor, unknown: Unknown) -> Self {
+    pub(super) fn new(cursor: &'a mut Cursor, unknown: Unknown) -> Self {
         let (values, stack, marks, memo) = Default::default();
         Self { cursor, unknown, values, stack, marks, memo, work: 0 }
     }
 
-    fn run(mut self) -> Result<Pickle, String> {
+    pub(super) fn run(mut self) -> Result<Pickle, String> {
         loop {
             let at = self.cursor.position();
             let code = self.cursor.byte().map_err(|_| "the pickle has no end; it is cut off")?;
@@ -259,7 +101,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Counts work, so that no small file can ask for much of it.
-    fn charge(&mut self, work: usize) -> Result<(), String> {
+    pub(super) fn charge(&mut self, work: usize) -> Result<(), String> {
         self.work = self.work.saturating_add(work);
         match self.work > MOST_WORK {
             true => Err(format!("the pickle has more than {MOST_WORK} operations")),
@@ -429,173 +271,6 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// What calling a function or a class makes.
-    fn call(&mut self, function: Id, arguments: Id) -> Result<Value, String> {
-        let Value::Global(name) = self.values[function].clone() else {
-            return match self.values[function] {
-                Value::Object { .. } if self.unknown == Unknown::KeepInert => {
-                    Ok(Value::Object { class: "result of a call".into(), state: None })
-                }
-                _ => Err("something is called that is no class and no function".to_owned()),
-            };
-        };
-        let arguments = match &self.values[arguments] {
-            Value::Tuple(arguments) if arguments.len() <= 16 => arguments.clone(),
-            _ => return Err(format!("`{name}` is called with no tuple of arguments")),
-        };
-        match &*name {
-            "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor" => {
-                self.rebuild_tensor(&arguments).map(Value::Tensor)
-            }
-            "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state" => {
-                match arguments.first().map(|&data| self.values[data].clone()) {
-                    Some(tensor @ Value::Tensor(_)) => Ok(tensor),
-                    _ => Err("a parameter has no tensor".to_owned()),
-                }
-            }
-            "torch._tensor._rebuild_from_type_v2" => match arguments[..] {
-                [function, _, arguments, _] => match &self.values[function] {
-                    Value::Global(inner) if **inner != *name => self.call(function, arguments),
-                    _ => Err(format!("`{name}` is called with something else than a function")),
-                },
-                _ => Err(format!("`{name}` is called with {} arguments", arguments.len())),
-            },
-            "collections.OrderedDict" | "builtins.dict" => self.dictionary(&arguments),
-            "torch.Size" | "builtins.list" | "builtins.set" | "builtins.tuple" => {
-                self.sequence(&arguments)
-            }
-            name if name.starts_with("torch.jit._pickle.build_") => self.sequence(&arguments),
-            _ => self.object(function),
-        }
-    }
-
-    fn dictionary(&mut self, arguments: &[Id]) -> Result<Value, String> {
-        let &[pairs] = arguments else { return Ok(Value::Dictionary(Vec::new())) };
-        self.charge_members(pairs)?;
-        let entries = match &self.values[pairs] {
-            Value::Dictionary(entries) => entries.clone(),
-            Value::List(items) => {
-                let pair = |&id: &Id| match &self.values[id] {
-                    Value::Tuple(pair) | Value::List(pair) if pair.len() == 2 => {
-                        Ok((pair[0], pair[1]))
-                    }
-                    _ => Err("a dictionary is made of something else than pairs".to_owned()),
-                };
-                items.iter().map(pair).collect::<Result<_, _>>()?
-            }
-            _ => return Err("a dictionary is made of something else than pairs".to_owned()),
-        };
-        Ok(Value::Dictionary(entries))
-    }
-
-    fn sequence(&mut self, arguments: &[Id]) -> Result<Value, String> {
-        let Some(&items) = arguments.first() else { return Ok(Value::List(Vec::new())) };
-        self.charge_members(items)?;
-        match &self.values[items] {
-            Value::List(items) | Value::Tuple(items) => Ok(Value::List(items.clone())),
-            _ => Err("a list is made of something else than a list".to_owned()),
-        }
-    }
-
-    /// Counts the work of copying a container.
-    fn charge_members(&mut self, container: Id) -> Result<(), String> {
-        let members = match &self.values[container] {
-            Value::List(items) | Value::Tuple(items) => items.len(),
-            Value::Dictionary(entries) => 2 * entries.len(),
-            _ => 0,
-        };
-        self.charge(members)
-    }
-
-    /// An object of a class that is neither a tensor nor a container.
-    fn object(&self, class: Id) -> Result<Value, String> {
-        let Value::Global(class) = &self.values[class] else {
-            return Err("an object is made of something else than a class".to_owned());
-        };
-        // Modules of TorchScript archives: bags of tensors and of further modules.
-        if self.unknown == Unknown::Refuse && !class.starts_with("__torch__.") {
-            return Err(format!(
-                "it asks to call `{class}`, which builds neither a tensor nor a container; it was not called, and the file is refused"
-            ));
-        }
-        Ok(Value::Object { class: class.clone(), state: None })
-    }
-
-    fn build(&mut self) -> Result<(), String> {
-        let state = self.pop()?;
-        let target = self.top()?;
-        match &mut self.values[target] {
-            Value::Object { state: slot, .. } => *slot = Some(state),
-            // `_metadata` of a state dict, and attributes of a parameter.
-            Value::Dictionary(_) | Value::Tensor(_) => (),
-            _ => return Err("a state is set on something that has none".to_owned()),
-        }
-        Ok(())
-    }
-
-    fn rebuild_tensor(&self, arguments: &[Id]) -> Result<TensorView, String> {
-        let [storage, first, shape, strides, ..] = arguments else {
-            return Err(format!("a tensor is made of {} arguments", arguments.len()));
-        };
-        let Value::Storage(storage) = &self.values[*storage] else {
-            return Err("a tensor has no storage".to_owned());
-        };
-        let number = |id: Id, what: &str| match self.values[id] {
-            Value::Integer(number) if number >= 0 => Ok(number as u64),
-            Value::Integer(number) => Err(format!("a tensor has the {what} {number}")),
-            _ => Err(format!("a tensor's {what} is no number")),
-        };
-        let numbers = |id: Id, what: &str| match &self.values[id] {
-            Value::Tuple(items) | Value::List(items) if items.len() <= MOST_AXES => {
-                items.iter().map(|&id| number(id, what).map(|n| n as usize)).collect()
-            }
-            _ => Err(format!("a tensor has no list of at most {MOST_AXES} {what}s")),
-        };
-        Ok(TensorView {
-            storage: storage.clone(),
-            first: number(*first, "offset")?,
-            shape: numbers(*shape, "axis length")?,
-            strides: numbers(*strides, "stride")?,
-        })
-    }
-
-    /// `("storage", class, key, location, number of elements, ...)`
-    fn storage(&self, id: Id) -> Result<Storage, String> {
-        let wrong = || "a block of numbers is not described as PyTorch does".to_owned();
-        let Value::Tuple(parts) = &self.values[id] else { return Err(wrong()) };
-        let [kind, class, key, _, elements, rest @ ..] = &parts[..] else { return Err(wrong()) };
-        let values = [kind, class, key, elements].map(|&id| &self.values[id]);
-        let [Value::Text(kind), Value::Global(class), Value::Text(key), Value::Integer(elements)] =
-            values
-        else {
-            return Err(wrong());
-        };
-        if **kind != *"storage" || *elements < 0 {
-            return Err(wrong());
-        }
-        if rest.iter().any(|&id| !matches!(self.values[id], Value::Nothing)) {
-            return Err(
-                "blocks of numbers that are parts of others (PyTorch before 0.4) are not read"
-                    .to_owned(),
-            );
-        }
-        let name = class.rsplit('.').next().unwrap_or_default();
-        let number = match name {
-            "HalfStorage" => NumberType::F16,
-            "BFloat16Storage" => NumberType::Bf16,
-            "FloatStorage" => NumberType::F32,
-            "DoubleStorage" => NumberType::F64,
-            "LongStorage" => NumberType::Other("I64", 8),
-            "IntStorage" => NumberType::Other("I32", 4),
-            "ShortStorage" => NumberType::Other("I16", 2),
-            "CharStorage" => NumberType::Other("I8", 1),
-            "ByteStorage" => NumberType::Other("U8", 1),
-            "BoolStorage" => NumberType::Other("BOOL", 1),
-            _ => return Err(format!("numbers of the type `{class}` are not read")),
-        };
-        Ok(Storage { key: key.clone(), number, elements: *elements as u64 })
-    }
-
     fn append(&mut self, items: Vec<Id>) -> Result<(), String> {
         let target = self.top()?;
         match &mut self.values[target] {
@@ -671,11 +346,11 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn top(&self) -> Result<Id, String> {
+    pub(super) fn top(&self) -> Result<Id, String> {
         self.stack.last().copied().ok_or_else(|| "the stack is empty".to_owned())
     }
 
-    fn pop(&mut self) -> Result<Id, String> {
+    pub(super) fn pop(&mut self) -> Result<Id, String> {
         self.pop_many(1).map(|items| items[0])
     }
 

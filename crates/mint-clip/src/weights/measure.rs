@@ -1,0 +1,151 @@
+//! Reads the dimensions of a model off the shapes of its tensors.
+
+use super::checkpoint::{Checkpoint, Dimensions};
+use super::model_settings::TowerSettings;
+use super::names::{self, LOGIT_SCALE, Layout, Tower};
+use crate::config::{HEAD_WIDTH, TextConfig, VisionConfig};
+
+/// Dimensions of the towers that are there; what does not fit is added to `problems`.
+pub fn measure(
+    checkpoint: &Checkpoint,
+    image: TowerSettings,
+    text: TowerSettings,
+    problems: &mut Vec<String>,
+) -> Dimensions {
+    let mut ruler = Ruler { checkpoint, problems };
+    let vision = ruler.vision(image);
+    let text = ruler.text(text);
+    let embed_dim = ruler.embedding();
+    Dimensions { vision, text, embed_dim }
+}
+
+/// Reads dimensions off shapes and collects what does not fit.
+struct Ruler<'a> {
+    checkpoint: &'a Checkpoint,
+    problems: &'a mut Vec<String>,
+}
+
+impl Ruler<'_> {
+    fn vision(&mut self, settings: TowerSettings) -> Option<VisionConfig> {
+        if !self.has(Tower::Image) {
+            return None;
+        }
+        let patches = self.shape::<4>("visual.conv1.weight");
+        let positions = self.shape::<2>("visual.positional_embedding");
+        let ([width, _, patch_size, _], [tokens, _]) = (patches?, positions?);
+        let grid = tokens.saturating_sub(1).isqrt();
+        if grid == 0 || grid * grid + 1 != tokens {
+            self.problems.push(format!(
+                "`{}` has {tokens} rows, which is no square of patches and a class token",
+                self.theirs("visual.positional_embedding")
+            ));
+        }
+        Some(VisionConfig {
+            image_size: grid.saturating_mul(patch_size),
+            patch_size,
+            width,
+            layers: self.layers(Tower::Image),
+            heads: self.heads(Tower::Image, width, settings),
+            mlp_width: self.mlp_width(Tower::Image)?,
+        })
+    }
+
+    fn text(&mut self, settings: TowerSettings) -> Option<TextConfig> {
+        if !self.has(Tower::Text) {
+            return None;
+        }
+        let tokens = self.shape::<2>("token_embedding.weight");
+        let context = self.shape::<2>("positional_embedding");
+        let ([vocab_size, width], [context_length, _]) = (tokens?, context?);
+        Some(TextConfig {
+            context_length,
+            vocab_size,
+            width,
+            layers: self.layers(Tower::Text),
+            heads: self.heads(Tower::Text, width, settings),
+            mlp_width: self.mlp_width(Tower::Text)?,
+        })
+    }
+
+    fn embedding(&mut self) -> usize {
+        let names = [(Tower::Image, "visual.proj"), (Tower::Text, "text_projection")];
+        let mut widths = Vec::new();
+        for (tower, name) in names {
+            if self.has(tower) {
+                widths.extend(self.shape::<2>(name).map(|[_, embedding]| embedding));
+            }
+        }
+        if let [image, text] = widths[..]
+            && image != text
+        {
+            self.problems.push(format!(
+                "images are embedded in {image} dimensions and texts in {text}: the towers are not of one model"
+            ));
+        }
+        widths.first().copied().unwrap_or(0)
+    }
+
+    /// Whether any tensor of a tower is there.
+    fn has(&self, tower: Tower) -> bool {
+        let is_image = |name: &str| name.starts_with("visual.");
+        let mut names = self.checkpoint.names().filter(|&name| name != LOGIT_SCALE);
+        names.any(|name| is_image(name) == (tower == Tower::Image))
+    }
+
+    fn shape<const D: usize>(&mut self, name: &str) -> Option<[usize; D]> {
+        let Some(tensor) = self.checkpoint.stored(name) else {
+            let theirs = self.theirs(name);
+            self.problems.push(format!("`{theirs}` is missing"));
+            return None;
+        };
+        let shape = tensor.shape().try_into().ok();
+        if shape.is_none() {
+            let axes = tensor.shape().len();
+            let theirs = self.theirs(name);
+            self.problems.push(format!("`{theirs}` has {axes} axes instead of {D}"));
+        }
+        shape
+    }
+
+    /// What the file calls a tensor, or would call it.
+    fn theirs(&self, name: &str) -> String {
+        let named = self.checkpoint.their_name(name);
+        named.unwrap_or_else(|| names::theirs(name, self.checkpoint.layout()))
+    }
+
+    fn layers(&self, tower: Tower) -> usize {
+        let prefix = tower.blocks(Layout::OpenAi);
+        let number = |name: &str| name.strip_prefix(prefix)?.split('.').next()?.parse().ok();
+        let last = self.checkpoint.names().filter_map(number).max();
+        // A number beyond the number of tensors means that some are missing, however many it says.
+        let tensors = self.checkpoint.names().count();
+        last.map_or(0, |last: usize| last.min(tensors) + 1)
+    }
+
+    fn mlp_width(&mut self, tower: Tower) -> Option<usize> {
+        let name = format!("{}0.mlp.c_fc.bias", tower.blocks(Layout::OpenAi));
+        self.shape::<1>(&name).map(|[width]| width)
+    }
+
+    /// Heads are not in the tensors: from the configuration, or 64 wide as in OpenAI's models.
+    fn heads(&mut self, tower: Tower, width: usize, settings: TowerSettings) -> usize {
+        /// Widths of OpenCLIP's ViT-H/14, ViT-g/14 and ViT-bigG/14, whose heads are wider.
+        const OTHER_HEADS: [usize; 3] = [1280, 1408, 1664];
+        if let Some(told) = settings.width.filter(|&told| told != width) {
+            self.problems.push(format!(
+                "the {tower} is {width} wide, but the configuration beside the file says {told}: it belongs to another model"
+            ));
+        }
+        if settings.heads.is_none() && tower == Tower::Image && OTHER_HEADS.contains(&width) {
+            self.problems.push(format!(
+                "the {tower} is {width} wide and its number of heads cannot be told; put the model's open_clip_config.json or config.json beside the file"
+            ));
+        }
+        let heads = settings.heads.unwrap_or(width / HEAD_WIDTH);
+        if heads == 0 || !width.is_multiple_of(heads) {
+            self.problems.push(format!("the {tower}'s width {width} cannot be divided into heads"));
+            return 1;
+        }
+        heads
+    }
+}
