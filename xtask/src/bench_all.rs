@@ -21,7 +21,7 @@ pub struct BenchAllArgs {
     #[arg(long, default_value = "data")]
     data: PathBuf,
     /// CLIP's weights
-    #[arg(long, default_value = "data/weights/ViT-B-16.safetensors")]
+    #[arg(long, default_value = "data/weights/ViT-B-16.pt")]
     weights: PathBuf,
     /// Further options of mint-cli, after `--`
     #[arg(last = true)]
@@ -32,7 +32,7 @@ pub struct BenchAllArgs {
 pub fn run(args: &BenchAllArgs) -> anyhow::Result<()> {
     if !args.weights.is_file() {
         bail!(
-            "the weights `{}` are not there\nhint: name CLIP's weights with `--weights FILE` and the folder of the test sets with `--data DIR`",
+            "the weights `{}` are not there\nhint: fetch CLIP's weights with `cargo xtask fetch weights`, or name them with `--weights FILE`, and the folder of the test sets with `--data DIR`",
             args.weights.display()
         );
     }

@@ -1,35 +1,12 @@
 //! The program as users run it.
 
+mod program;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
+use program::{failure, folder, mint, stdout};
 use serde_json::Value;
-use tempfile::TempDir;
-
-fn mint(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("mint-cli"));
-    command.current_dir(folder).args(arguments).env_remove("MINT_DATA");
-    command.output().expect("the program starts")
-}
-
-fn folder() -> TempDir {
-    TempDir::new().expect("a folder can be made")
-}
-
-#[track_caller]
-fn stdout(output: &Output) -> String {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    String::from_utf8(output.stdout.clone()).expect("the output is text")
-}
-
-#[track_caller]
-fn failure(output: &Output) -> String {
-    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert!(output.stdout.is_empty(), "results belong to successes");
-    String::from_utf8(output.stderr.clone()).expect("the message is text")
-}
 
 /// A set of two demo classes in a folder, as PNG files.
 fn small_set(root: &Path, images: usize) {
@@ -139,7 +116,7 @@ fn the_same_seed_gives_the_same_lines_with_any_number_of_threads() {
     for key in ["config", "seed", "versions", "host", "device", "rows"] {
         assert!(!run_file[key].is_null(), "`{key}`");
     }
-    assert_eq!(run_file["weights"]["sha256"].as_str().map(str::len), Some(64));
+    assert_eq!(run_file["weights"]["files"][0]["sha256"].as_str().map(str::len), Some(64));
 }
 
 #[test]
