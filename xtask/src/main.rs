@@ -5,6 +5,8 @@ mod fetch;
 mod random_weights;
 mod tidy;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -20,11 +22,18 @@ enum Task {
     Tidy,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Task::parse() {
+fn main() -> ExitCode {
+    let result = match Task::parse() {
         Task::BenchAll(args) => bench_all::run(&args),
         Task::Fetch(args) => fetch::run(&args),
         Task::RandomWeights(args) => random_weights::run(&args),
         Task::Tidy => tidy::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use mint_clip::burn::tensor::{Device, Tensor};
+use mint_clip::weights::Origin;
 use mint_clip::{Activation, Checkpoint, Clip, Lanes, LoadOptions, Tokenizer};
 use mint_eval::{
     ContextStart, LoopConfig, NamedMethod, RunConfig, WeightsFile, WeightsInfo, build_methods,
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::args::{ActivationArg, Backend, LoadArgs, ModelArgs, parse_methods};
 use crate::demo;
+use crate::output;
 
 /// A loaded model with its tokenizer.
 pub struct Model {
@@ -76,6 +78,11 @@ impl Model {
             let files = checksums(&checkpoint)?;
             (checkpoint, files)
         };
+        if checkpoint.logit_scale()?.1 == Origin::Assumed {
+            output::note(
+                "note: the weight files do not state the scale of the logits; 100 is assumed, as in all published models (`--logit-scale` overrides)",
+            );
+        }
         let (device, lanes) = compute(args.backend, args.threads);
         let start = Instant::now();
         let clip = checkpoint.load(&device, lanes)?;

@@ -31,11 +31,11 @@ fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn wanted(urls: &[String]) -> Wanted {
+fn wanted(urls: &[&str]) -> Wanted {
     let file = file();
     Wanted {
         name: "model.pt".to_owned(),
-        urls: urls.to_vec(),
+        urls: urls.iter().map(|url| (*url).to_owned()).collect(),
         size: Some(file.len() as u64),
         sha256: Some(hex(&file)),
     }
@@ -76,7 +76,7 @@ fn failure(place: &Place, wanted: &Wanted) -> String {
 #[test]
 fn a_file_is_fetched_once() {
     let server = LocalServer::start(|request, _, stream| respond_well(stream, request, &file()));
-    let (place, wanted) = (Place::new(), wanted(&[format!("{}/model.pt", server.url)]));
+    let (place, wanted) = (Place::new(), wanted(&[&format!("{}/model.pt", server.url)]));
     for _ in 0..2 {
         let state = patient().fetch(&wanted, &place.target()).expect("it is there");
         assert_eq!(state, State::Verified);
@@ -90,7 +90,7 @@ fn a_connection_that_drops_is_resumed_where_it_was() {
     let server = LocalServer::start(|request, _, stream| {
         respond_in_part(stream, request, &file(), 50_000);
     });
-    let (place, wanted) = (Place::new(), wanted(&[server.url.clone()]));
+    let (place, wanted) = (Place::new(), wanted(&[&server.url]));
     // Six pieces, more than the attempts that may fail: progress does not count as failure.
     patient().fetch(&wanted, &place.target()).expect("it comes in pieces");
     place.check_whole();
@@ -102,7 +102,7 @@ fn a_connection_that_drops_is_resumed_where_it_was() {
 #[test]
 fn what_was_fetched_before_the_program_ended_is_kept() {
     let server = LocalServer::start(|request, _, stream| respond_well(stream, request, &file()));
-    let (place, wanted) = (Place::new(), wanted(&[server.url.clone()]));
+    let (place, wanted) = (Place::new(), wanted(&[&server.url]));
     fs::write(place.partial(), &file()[..123_456]).expect("a part");
     patient().fetch(&wanted, &place.target()).expect("the rest");
     place.check_whole();
@@ -115,7 +115,7 @@ fn a_server_that_ignores_ranges_starts_again() {
         let all = super::local_server::Request { from: None, ..request.clone() };
         respond_well(stream, &all, &file());
     });
-    let (place, wanted) = (Place::new(), wanted(&[server.url.clone()]));
+    let (place, wanted) = (Place::new(), wanted(&[&server.url]));
     fs::write(place.partial(), b"something else that was begun").expect("a part");
     patient().fetch(&wanted, &place.target()).expect("the whole file");
     place.check_whole();
@@ -127,7 +127,7 @@ fn a_part_of_another_file_is_thrown_away() {
         Some(_) => respond(stream, "416 Range Not Satisfiable", &["Content-Range: bytes */7"], b""),
         None => respond_well(stream, request, &file()),
     });
-    let (place, wanted) = (Place::new(), wanted(&[server.url.clone()]));
+    let (place, wanted) = (Place::new(), wanted(&[&server.url]));
     fs::write(place.partial(), b"something else").expect("a part");
     patient().fetch(&wanted, &place.target()).expect("the whole file");
     place.check_whole();
@@ -140,10 +140,10 @@ fn wrong_bytes_are_refused_and_the_next_place_is_asked() {
     });
     let right = LocalServer::start(|request, _, stream| respond_well(stream, request, &file()));
     let place = Place::new();
-    let message = failure(&place, &wanted(&[wrong.url.clone()]));
+    let message = failure(&place, &wanted(&[&wrong.url]));
     assert!(message.contains("other bytes") && message.contains(&wrong.url), "{message}");
     assert!(!place.partial().exists(), "wrong bytes are not kept");
-    let urls = [wrong.url.clone(), right.url.clone()];
+    let urls = [wrong.url.as_str(), &right.url];
     patient().fetch(&wanted(&urls), &place.target()).expect("the second place has it");
     place.check_whole();
 }
@@ -151,10 +151,10 @@ fn wrong_bytes_are_refused_and_the_next_place_is_asked() {
 #[test]
 fn another_size_is_refused_before_anything_is_fetched() {
     let server = LocalServer::start(|request, _, stream| respond_well(stream, request, b"short"));
-    let message = failure(&Place::new(), &wanted(&[server.url.clone()]));
+    let message = failure(&Place::new(), &wanted(&[&server.url]));
     assert!(message.contains("5 bytes instead of 300000"), "{message}");
     let endless = LocalServer::start(|_, _, stream| respond(stream, "200 OK", &[], &[1; 400_000]));
-    let message = failure(&Place::new(), &wanted(&[endless.url.clone()]));
+    let message = failure(&Place::new(), &wanted(&[&endless.url]));
     assert!(message.contains("more bytes"), "{message}");
 }
 
@@ -164,7 +164,7 @@ fn redirects_are_followed_with_the_range() {
         "/there" => respond_in_part(stream, request, &file(), 200_000),
         _ => respond(stream, "302 Found", &["Location: /there", "Content-Length: 0"], b""),
     });
-    let (place, wanted) = (Place::new(), wanted(&[format!("{}/here", server.url)]));
+    let (place, wanted) = (Place::new(), wanted(&[&format!("{}/here", server.url)]));
     patient().fetch(&wanted, &place.target()).expect("it is there");
     place.check_whole();
     let last = server.requests().pop().expect("requests");
@@ -176,7 +176,7 @@ fn endless_redirects_end() {
     let server = LocalServer::start(|_, _, stream| {
         respond(stream, "302 Found", &["Location: /again", "Content-Length: 0"], b"");
     });
-    let message = failure(&Place::new(), &wanted(&[server.url.clone()]));
+    let message = failure(&Place::new(), &wanted(&[&server.url]));
     assert!(message.contains("redirect"), "{message}");
 }
 
@@ -191,7 +191,7 @@ fn a_connection_that_stalls_is_given_up_and_resumed() {
             respond_well(stream, request, &file());
         }
     });
-    let (place, wanted) = (Place::new(), wanted(&[server.url.clone()]));
+    let (place, wanted) = (Place::new(), wanted(&[&server.url]));
     patient().fetch(&wanted, &place.target()).expect("the second connection goes on");
     place.check_whole();
     assert_eq!(server.requests().len(), 2);
@@ -201,7 +201,7 @@ fn a_connection_that_stalls_is_given_up_and_resumed() {
 #[test]
 fn a_server_that_never_answers_is_given_up() {
     let server = LocalServer::start(|_, _, _| thread::sleep(Duration::from_secs(20)));
-    let message = failure(&Place::new(), &wanted(&[server.url.clone()]));
+    let message = failure(&Place::new(), &wanted(&[&server.url]));
     assert!(message.contains("no answer") && message.contains("3 attempts"), "{message}");
 }
 
@@ -212,18 +212,18 @@ fn a_busy_server_is_asked_again_and_a_missing_file_is_not() {
         _ => respond_well(stream, request, &file()),
     });
     let place = Place::new();
-    patient().fetch(&wanted(&[busy.url.clone()]), &place.target()).expect("the third time");
+    patient().fetch(&wanted(&[&busy.url]), &place.target()).expect("the third time");
     place.check_whole();
     let empty = LocalServer::start(|_, _, stream| {
         respond(stream, "404 Not Found", &["Content-Length: 0"], b"");
     });
-    let message = failure(&Place::new(), &wanted(&[empty.url.clone()]));
+    let message = failure(&Place::new(), &wanted(&[&empty.url]));
     assert!(message.contains("404"), "{message}");
     assert_eq!(empty.requests().len(), 1);
     let closed = LocalServer::start(|_, _, stream| {
         respond(stream, "401 Unauthorized", &["Content-Length: 0"], b"");
     });
-    let message = failure(&Place::new(), &wanted(&[closed.url.clone()]));
+    let message = failure(&Place::new(), &wanted(&[&closed.url]));
     assert!(message.contains("account"), "{message}");
 }
 
@@ -233,7 +233,7 @@ fn without_a_network_the_message_says_what_to_do() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     let url = format!("http://{}/model.pt", port.expect("a port"));
     let place = Place::new();
-    let message = failure(&place, &wanted(&[url.clone()]));
+    let message = failure(&place, &wanted(&[&url]));
     for part in [url.as_str(), "hint:", "--mirror", "--verify-only", "model.pt"] {
         assert!(message.contains(part), "`{part}` is not in {message}");
     }
@@ -252,7 +252,7 @@ fn a_page_that_asks_to_confirm_is_confirmed() {
             respond(stream, "200 OK", &["Content-Type: text/html; charset=utf-8"], PAGE.as_bytes());
         }
     });
-    let (place, wanted) = (Place::new(), wanted(&[format!("{}/uc?id=abc", server.url)]));
+    let (place, wanted) = (Place::new(), wanted(&[&format!("{}/uc?id=abc", server.url)]));
     patient().fetch(&wanted, &place.target()).expect("it is confirmed");
     place.check_whole();
     assert_eq!(server.requests()[1].path, "/download?id=abc&confirm=t%26x");
@@ -263,12 +263,12 @@ fn any_other_page_is_no_file() {
     let server = LocalServer::start(|_, _, stream| {
         respond(stream, "200 OK", &["Content-Type: text/html"], b"<html>Quota exceeded</html>");
     });
-    let message = failure(&Place::new(), &wanted(&[server.url.clone()]));
+    let message = failure(&Place::new(), &wanted(&[&server.url]));
     assert!(message.contains("web page"), "{message}");
     let again = LocalServer::start(|_, _, stream| {
         respond(stream, "200 OK", &["Content-Type: text/html"], PAGE.as_bytes());
     });
-    let message = failure(&Place::new(), &wanted(&[again.url.clone()]));
+    let message = failure(&Place::new(), &wanted(&[&again.url]));
     assert!(message.contains("led to the next"), "{message}");
 }
 
@@ -282,7 +282,7 @@ fn the_confirmation_keeps_the_forms_address() {
 
 #[test]
 fn verifying_fetches_nothing_and_names_what_is_wrong() {
-    let (place, wanted) = (Place::new(), wanted(&["http://127.0.0.1:9/never".to_owned()]));
+    let (place, wanted) = (Place::new(), wanted(&["http://127.0.0.1:9/never"]));
     let check = || patient().verify(&wanted, &place.target()).map_err(|error| error.to_string());
     let message = check().expect_err("it is not there");
     assert!(message.contains("model.pt"), "{message}");

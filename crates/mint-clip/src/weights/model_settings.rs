@@ -63,10 +63,13 @@ pub fn in_metadata(metadata: &HashMap<String, String>) -> Option<ModelSettings> 
     })
 }
 
+/// Reads the settings out of a configuration; `Err` says what is wrong with it.
+type Parse = fn(&Value) -> Result<ModelSettings, String>;
+
 /// Reads `config.json` (Hugging Face) or `open_clip_config.json` (OpenCLIP) beside a weight file,
 /// or in the folder above it, where collections of ONNX exports have it.
 pub fn beside(file: &Path, layout: Layout) -> Result<ModelSettings, WeightsError> {
-    let (name, parse): (_, fn(&Value) -> Result<ModelSettings, String>) = match layout {
+    let (name, parse): (_, Parse) = match layout {
         Layout::HuggingFace => ("config.json", parse_hugging_face),
         Layout::OpenAi | Layout::OpenClip => ("open_clip_config.json", parse_open_clip),
     };

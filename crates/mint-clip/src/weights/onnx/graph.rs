@@ -185,11 +185,10 @@ impl Reader {
                 (2, Field::Varint(value)) => kind = value,
                 (8, _) => name = text(cursor, field)?,
                 (9, Field::Block(start, end)) => raw = Some((start, end - start)),
-                (4 | 5 | 10, Field::Block(start, end)) => {
-                    if typed.replace((number, start, end)).is_some() {
-                        return Err("a tensor's numbers come in several pieces".to_owned());
-                    }
+                (4 | 5 | 10, Field::Block(..)) if typed.is_some() => {
+                    return Err("a tensor's numbers come in several pieces".to_owned());
                 }
+                (4 | 5 | 10, Field::Block(start, end)) => typed = Some((number, start, end)),
                 (4 | 5 | 10, _) => return Err("a tensor's numbers are not packed".to_owned()),
                 (13, Field::Block(start, end)) => {
                     let (key, value) = entry(cursor, (start, end))?;

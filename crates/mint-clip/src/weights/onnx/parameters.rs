@@ -386,8 +386,8 @@ impl<'a> Finder<'a> {
         };
         for output in &self.graph.outputs {
             for node in self.above(output, 6, has_weights) {
-                let scalar = node.inputs.iter().filter_map(|input| self.constant(input));
-                let scalar = scalar.filter(|tensor| tensor.elements() == 1).next();
+                let mut constants = node.inputs.iter().filter_map(|input| self.constant(input));
+                let scalar = constants.find(|tensor| tensor.elements() == 1);
                 let (Some(scalar), "Mul") = (scalar, node.operation.as_str()) else { continue };
                 let value = scalar.read().map_err(|error| format!("the logits' scale: {error}"))?;
                 let log = value.values[0].ln();
