@@ -4,17 +4,27 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::{gelu, sigmoid};
 
 use crate::config::Activation;
+use crate::kernels;
 
 /// The factor of QuickGELU.
-const QUICK_GELU: f64 = 1.702;
+pub(crate) const QUICK_GELU: f64 = 1.702;
 
 impl Activation {
     /// Applies the activation elementwise.
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        if let Some(activated) = kernels::activate(self, &x) {
+            return activated;
+        }
         match self {
             Activation::QuickGelu => sigmoid(x.clone() * QUICK_GELU) * x,
             Activation::Gelu => gelu(x),
         }
+    }
+
+    /// The gradient at `x` from the gradient at the output.
+    pub fn pullback<const D: usize>(self, x: &Tensor<D>, gradient: Tensor<D>) -> Tensor<D> {
+        kernels::activate_pullback(self, x, &gradient)
+            .unwrap_or_else(|| gradient * self.derivative(x.clone()))
     }
 
     /// The derivative at `x`, elementwise.

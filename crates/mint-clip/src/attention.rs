@@ -2,15 +2,16 @@
 //!
 //! Two uses need that: MINT inserts one key token and one value token that no query belongs to,
 //! and class prompts attend to the keys and values of a prefix that all classes share.
+//!
+//! The projection behind the heads is left to the block, which adds it to the residual stream.
 
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::softmax;
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Tensor};
 
-use crate::linear::pull_through;
+use crate::kernels::{self, AttentionShape};
+use crate::linear::{apply, pull_through};
 
 /// The four projections of an attention layer.
 #[derive(Module, Debug)]
@@ -27,20 +28,20 @@ pub struct Attention {
     pub heads: usize,
 }
 
-/// Keys and values, split by heads. Shapes: `[batch, head, token, head width]`.
+/// Keys and values; each head has its part of the width. Shapes: `[batch, token, width]`.
 #[derive(Debug, Clone)]
 pub struct KeyValue {
     /// What queries are compared with.
-    pub key: Tensor<4>,
+    pub key: Tensor<3>,
     /// What attention averages.
-    pub value: Tensor<4>,
+    pub value: Tensor<3>,
 }
 
 /// Queries, keys and values of some tokens.
 #[derive(Debug, Clone)]
 pub struct Projected {
-    /// Shape: `[batch, head, query token, head width]`.
-    pub query: Tensor<4>,
+    /// Shape: `[batch, query token, width]`.
+    pub query: Tensor<3>,
     /// Keys and values of all tokens.
     pub own: KeyValue,
 }
@@ -57,13 +58,13 @@ pub enum Mask {
 /// What the pullback of [`Attention::attend`] needs.
 #[derive(Debug, Clone)]
 pub struct AttentionTrace {
-    query: Tensor<4>,
+    query: Tensor<3>,
     /// Extra and own keys and values together.
     all: KeyValue,
     /// Shape: `[batch, head, query token, key token]`.
     probabilities: Tensor<4>,
-    /// Output of each head. Shape: `[batch, head, query token, head width]`.
-    heads: Tensor<4>,
+    /// Output of all heads. Shape: `[batch, query token, width]`.
+    output: Tensor<3>,
     /// Number of extra tokens, which come first.
     n_extra: usize,
 }
@@ -72,7 +73,7 @@ pub struct AttentionTrace {
 #[derive(Debug, Clone)]
 pub struct AttentionGradient {
     /// At the queries.
-    pub query: Tensor<4>,
+    pub query: Tensor<3>,
     /// At the own keys and values.
     pub own: KeyValue,
     /// At the extra keys and values, if there were any.
@@ -85,28 +86,27 @@ impl Attention {
     /// Shapes: `[batch, token, width]`, `[batch, query token, width]`.
     pub fn project(&self, query_tokens: Tensor<3>, tokens: Tensor<3>) -> Projected {
         Projected {
-            query: self.split_heads(self.query.forward(query_tokens)),
+            query: apply(&self.query, query_tokens),
             own: self.key_value(tokens.clone(), tokens),
         }
     }
 
     /// Keys of some tokens and values of others. Shapes: `[batch, token, width]`.
     pub fn key_value(&self, key_tokens: Tensor<3>, value_tokens: Tensor<3>) -> KeyValue {
-        KeyValue {
-            key: self.split_heads(self.key.forward(key_tokens)),
-            value: self.split_heads(self.value.forward(value_tokens)),
-        }
+        KeyValue { key: apply(&self.key, key_tokens), value: apply(&self.value, value_tokens) }
     }
 
-    /// `softmax(q k^T / sqrt(head width)) v`, heads merged and projected.
+    /// `softmax(q k^T / sqrt(head width)) v` of all heads, before the output's projection.
     ///
     /// Shape: `[batch, query token, width]`.
     pub fn attend(&self, projected: Projected, extra: Option<KeyValue>, mask: Mask) -> Tensor<3> {
-        let all = projected.own.after(extra);
-        let options =
-            AttentionModuleOptions { is_causal: mask == Mask::Causal, ..Default::default() };
-        let heads = attention(projected.query, all.key, all.value, None, None, options);
-        self.output.forward(merge_heads(heads))
+        let Projected { query, own } = projected;
+        let shape = self.shape(&extra, mask);
+        let all = own.after(extra);
+        kernels::attend(&query, &all.key, &all.value, shape).unwrap_or_else(|| {
+            let probabilities = self.probabilities(query, all.key, shape);
+            merge_heads(probabilities.matmul(self.split_heads(all.value)))
+        })
     }
 
     /// [`Attention::attend`], keeping what the pullback needs.
@@ -117,16 +117,16 @@ impl Attention {
         mask: Mask,
     ) -> (Tensor<3>, AttentionTrace) {
         let Projected { query, own } = projected;
-        let n_extra = extra.as_ref().map_or(0, |extra| extra.key.dims()[2]);
+        let shape = self.shape(&extra, mask);
+        let n_extra = extra.as_ref().map_or(0, |extra| extra.key.dims()[1]);
         let all = own.after(extra);
-        let mut scores = query.clone().matmul(all.key.clone().transpose()) * score_scale(&query);
-        if mask == Mask::Causal {
-            scores = mask_later_keys(scores, n_extra);
-        }
-        let probabilities = softmax(scores, 3);
-        let heads = probabilities.clone().matmul(all.value.clone());
-        let output = self.output.forward(merge_heads(heads.clone()));
-        (output, AttentionTrace { query, all, probabilities, heads, n_extra })
+        let traced = kernels::attend_traced(&query, &all.key, &all.value, shape);
+        let (output, probabilities) = traced.unwrap_or_else(|| {
+            let probabilities = self.probabilities(query.clone(), all.key.clone(), shape);
+            let heads = probabilities.clone().matmul(self.split_heads(all.value.clone()));
+            (merge_heads(heads), probabilities)
+        });
+        (output.clone(), AttentionTrace { query, all, probabilities, output, n_extra })
     }
 
     /// Gradients at queries, keys and values from the gradient at the output of
@@ -136,34 +136,61 @@ impl Attention {
         trace: &AttentionTrace,
         gradient: Tensor<3>,
     ) -> AttentionGradient {
-        let heads_gradient = self.split_heads(pull_through(&self.output, gradient));
-        let AttentionTrace { query, all, probabilities, heads, n_extra } = trace.clone();
-        let value = probabilities.clone().transpose().matmul(heads_gradient.clone());
-        let scores = score_gradient(probabilities, all.value, heads, heads_gradient);
-        let all_gradient = KeyValue { key: scores.clone().transpose().matmul(query), value };
-        let (extra, own) = all_gradient.split(n_extra);
-        AttentionGradient { query: scores.matmul(all.key), own, extra }
+        let AttentionTrace { query, all, probabilities, output, n_extra } = trace;
+        let operands = [query, &all.key, &all.value];
+        let fused =
+            kernels::attend_pullback(operands, probabilities, output, &gradient, self.heads);
+        let [query, key, value] =
+            fused.unwrap_or_else(|| self.attend_pullback_plainly(trace, gradient));
+        let (extra, own) = KeyValue { key, value }.split(*n_extra);
+        AttentionGradient { query, own, extra }
     }
 
-    /// The part of [`Attention::attend_pullback`] that concerns the extra keys and values alone.
-    pub fn attend_pullback_extra(&self, trace: &AttentionTrace, gradient: Tensor<3>) -> KeyValue {
-        let heads_gradient = self.split_heads(pull_through(&self.output, gradient));
-        let AttentionTrace { query, all, probabilities, heads, n_extra } = trace.clone();
-        let probabilities = probabilities.narrow(3, 0, n_extra);
-        let values = all.value.narrow(2, 0, n_extra);
-        let value = probabilities.clone().transpose().matmul(heads_gradient.clone());
-        let scores = score_gradient(probabilities, values, heads, heads_gradient);
-        KeyValue { key: scores.transpose().matmul(query), value }
+    /// The gradients at the scores before their scaling are `p * (dp - sum(dp * p)) * scale`,
+    /// where the sum over all keys is that over the head's output times its gradient.
+    fn attend_pullback_plainly(
+        &self,
+        trace: &AttentionTrace,
+        gradient: Tensor<3>,
+    ) -> [Tensor<3>; 3] {
+        let AttentionTrace { query, all, probabilities, output, .. } = trace.clone();
+        let [query, key, all_values, output, gradient] =
+            [query, all.key, all.value, output, gradient].map(|x| self.split_heads(x));
+        let value = probabilities.clone().transpose().matmul(gradient.clone());
+        let total = (output * gradient.clone()).sum_dim(3);
+        let at_probabilities = gradient.matmul(all_values.transpose());
+        let scores = probabilities * (at_probabilities - total) * score_scale(&query);
+        let at_key = scores.clone().transpose().matmul(query);
+        [scores.matmul(key), at_key, value].map(merge_heads)
     }
 
     /// Gradient at `tokens` of [`Attention::key_value`] for keys, and the same for values.
     ///
     /// Shapes: `[batch, token, width]` each.
     pub fn key_value_pullback(&self, gradient: KeyValue) -> (Tensor<3>, Tensor<3>) {
-        (
-            pull_through(&self.key, merge_heads(gradient.key)),
-            pull_through(&self.value, merge_heads(gradient.value)),
-        )
+        (pull_through(&self.key, gradient.key), pull_through(&self.value, gradient.value))
+    }
+
+    /// Gradient at the query tokens of [`Attention::project`].
+    pub fn query_pullback(&self, gradient: Tensor<3>) -> Tensor<3> {
+        pull_through(&self.query, gradient)
+    }
+
+    fn shape(&self, extra: &Option<KeyValue>, mask: Mask) -> AttentionShape {
+        let n_extra = extra.as_ref().map_or(0, |extra| extra.key.dims()[1]);
+        let causal_after = (mask == Mask::Causal).then_some(n_extra);
+        AttentionShape { heads: self.heads, causal_after }
+    }
+
+    /// Shape: `[batch, head, query token, key token]`.
+    fn probabilities(&self, query: Tensor<3>, key: Tensor<3>, shape: AttentionShape) -> Tensor<4> {
+        let (query, key) = (self.split_heads(query), self.split_heads(key));
+        let scale = score_scale(&query);
+        let mut scores = query.matmul(key.transpose()) * scale;
+        if let Some(n_extra) = shape.causal_after {
+            scores = mask_later_keys(scores, n_extra);
+        }
+        softmax(scores, 3)
     }
 
     /// `[batch, token, width] -> [batch, head, token, head width]`
@@ -171,21 +198,16 @@ impl Attention {
         let [batch, tokens, width] = x.dims();
         x.reshape([batch, tokens, self.heads, width / self.heads]).swap_dims(1, 2)
     }
-
-    /// Gradient at the query tokens of [`Attention::project`].
-    pub fn query_pullback(&self, gradient: Tensor<4>) -> Tensor<3> {
-        pull_through(&self.query, merge_heads(gradient))
-    }
 }
 
 impl KeyValue {
     /// Puts `extra` before these keys and values; an extra batch of 1 is repeated.
     fn after(self, extra: Option<KeyValue>) -> KeyValue {
         let Some(extra) = extra else { return self };
-        let join = |extra: Tensor<4>, own: Tensor<4>| {
-            let [batch, heads, _, head_width] = own.dims();
-            let n_extra = extra.dims()[2];
-            Tensor::cat(vec![extra.expand([batch, heads, n_extra, head_width]), own], 2)
+        let join = |extra: Tensor<3>, own: Tensor<3>| {
+            let [batch, _, width] = own.dims();
+            let n_extra = extra.dims()[1];
+            Tensor::cat(vec![extra.expand([batch, n_extra, width]), own], 1)
         };
         KeyValue { key: join(extra.key, self.key), value: join(extra.value, self.value) }
     }
@@ -195,10 +217,10 @@ impl KeyValue {
         if n == 0 {
             return (None, self);
         }
-        let rest = self.key.dims()[2] - n;
+        let rest = self.key.dims()[1] - n;
         let part = |start, length| KeyValue {
-            key: self.key.clone().narrow(2, start, length),
-            value: self.value.clone().narrow(2, start, length),
+            key: self.key.clone().narrow(1, start, length),
+            value: self.value.clone().narrow(1, start, length),
         };
         (Some(part(0, n)), part(n, rest))
     }
@@ -220,22 +242,6 @@ impl std::ops::Add for KeyValue {
 /// Factor of the scores, `1 / sqrt(head width)`. The head width is the last axis of `heads`.
 fn score_scale(heads: &Tensor<4>) -> f64 {
     1.0 / (heads.dims()[3] as f64).sqrt()
-}
-
-/// Gradient at the scores before their scaling: `p * (dp - sum(dp * p)) * scale`.
-///
-/// The sum over all keys equals the sum over the head's output times its gradient, so it is
-/// right also where `probabilities` holds only some of the keys.
-fn score_gradient(
-    probabilities: Tensor<4>,
-    values: Tensor<4>,
-    heads: Tensor<4>,
-    heads_gradient: Tensor<4>,
-) -> Tensor<4> {
-    let scale = score_scale(&heads);
-    let total = (heads * heads_gradient.clone()).sum_dim(3);
-    let gradient = heads_gradient.matmul(values.transpose());
-    probabilities * (gradient - total) * scale
 }
 
 /// Sets the scores of own keys behind the query to minus infinity.

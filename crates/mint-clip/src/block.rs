@@ -14,7 +14,7 @@ use burn::tensor::Tensor;
 
 use crate::attention::{Attention, AttentionTrace, KeyValue, Mask, Projected};
 use crate::config::Activation;
-use crate::linear::pull_through;
+use crate::linear::{apply, apply_activated, apply_added, pull_through};
 use crate::norm::{LayerNorm, NormTrace};
 
 /// `x += attention(ln_1(x)); x += mlp(ln_2(x))`.
@@ -56,7 +56,7 @@ pub struct Prepared {
 impl Prepared {
     /// A range of the batch.
     pub fn narrow(&self, start: usize, length: usize) -> Self {
-        let part = |x: &Tensor<4>| x.clone().narrow(0, start, length);
+        let part = |x: &Tensor<3>| x.clone().narrow(0, start, length);
         Self {
             residual: self.residual.clone().narrow(0, start, length),
             projected: Projected {
@@ -71,7 +71,7 @@ impl Prepared {
 
     /// Some members of the batch, in the given order.
     pub fn select(&self, indices: Tensor<1, burn::tensor::Int>) -> Self {
-        let part = |x: &Tensor<4>| x.clone().select(0, indices.clone());
+        let part = |x: &Tensor<3>| x.clone().select(0, indices.clone());
         Self {
             residual: self.residual.clone().select(0, indices.clone()),
             projected: Projected {
@@ -86,7 +86,7 @@ impl Prepared {
 
     /// Joins batches.
     pub fn cat(parts: Vec<Self>) -> Self {
-        let join = |field: &dyn Fn(&Self) -> Tensor<4>| {
+        let join = |field: &dyn Fn(&Self) -> Tensor<3>| {
             Tensor::cat(parts.iter().map(field).collect::<Vec<_>>(), 0)
         };
         Self {
@@ -124,8 +124,8 @@ pub struct FinishTrace {
 pub struct PreparedGradient {
     /// At the residual rows. Shape: `[batch, row, width]`.
     pub residual: Tensor<3>,
-    /// At the queries.
-    pub query: Tensor<4>,
+    /// At the queries. Shape: `[batch, row, width]`.
+    pub query: Tensor<3>,
     /// At the own keys and values.
     pub own: KeyValue,
 }
@@ -149,9 +149,11 @@ impl Block {
     /// Attention and MLP. Shape: `[batch, row, width]`.
     pub fn finish(&self, prepared: Prepared, extra: Option<KeyValue>, mask: Mask) -> Tensor<3> {
         let Prepared { residual, projected } = prepared;
-        let x = residual + self.attention.attend(projected, extra, mask);
-        let hidden = self.mlp_in.forward(self.ln_2.forward(x.clone()));
-        x + self.mlp_out.forward(self.activation.forward(hidden))
+        let attended = self.attention.attend(projected, extra, mask);
+        let x = apply_added(residual, &self.attention.output, attended);
+        let normalized = self.ln_2.forward(x.clone());
+        let activated = apply_activated(&self.mlp_in, normalized, self.activation);
+        apply_added(x, &self.mlp_out, activated)
     }
 
     /// [`Block::prepare`], keeping what the pullback needs.
@@ -171,10 +173,11 @@ impl Block {
     ) -> (Tensor<3>, FinishTrace) {
         let Prepared { residual, projected } = prepared;
         let (attended, attention) = self.attention.attend_traced(projected, extra, mask);
-        let x = residual + attended;
+        let x = apply_added(residual, &self.attention.output, attended);
         let (normalized, ln_2) = self.ln_2.forward_traced(x.clone());
-        let hidden = self.mlp_in.forward(normalized);
-        let output = x + self.mlp_out.forward(self.activation.forward(hidden.clone()));
+        let hidden = apply(&self.mlp_in, normalized);
+        let activated = self.activation.forward(hidden.clone());
+        let output = apply_added(x, &self.mlp_out, activated);
         (output, FinishTrace { attention, ln_2, hidden })
     }
 
@@ -200,7 +203,8 @@ impl Block {
         gradient: Tensor<3>,
     ) -> (PreparedGradient, Option<KeyValue>) {
         let residual = self.mlp_pullback(trace, gradient);
-        let attention = self.attention.attend_pullback(&trace.attention, residual.clone());
+        let heads = pull_through(&self.attention.output, residual.clone());
+        let attention = self.attention.attend_pullback(&trace.attention, heads);
         let prepared = PreparedGradient { residual, query: attention.query, own: attention.own };
         (prepared, attention.extra)
     }
@@ -208,13 +212,17 @@ impl Block {
     /// Gradient at the extra tokens alone, from the gradient at the output.
     pub fn finish_pullback_extra(&self, trace: &FinishTrace, gradient: Tensor<3>) -> KeyValue {
         let residual = self.mlp_pullback(trace, gradient);
-        self.attention.attend_pullback_extra(&trace.attention, residual)
+        let heads = pull_through(&self.attention.output, residual);
+        self.attention
+            .attend_pullback(&trace.attention, heads)
+            .extra
+            .expect("there were extra tokens")
     }
 
     /// Gradient between attention and MLP from the gradient at the output.
     fn mlp_pullback(&self, trace: &FinishTrace, gradient: Tensor<3>) -> Tensor<3> {
         let activated = pull_through(&self.mlp_out, gradient.clone());
-        let hidden = activated * self.activation.derivative(trace.hidden.clone());
+        let hidden = self.activation.pullback(&trace.hidden, activated);
         let normalized = pull_through(&self.mlp_in, hidden);
         gradient + self.ln_2.pullback(&trace.ln_2, normalized)
     }

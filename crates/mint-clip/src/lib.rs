@@ -17,6 +17,7 @@ pub mod block;
 mod clip;
 pub mod config;
 mod image_encoder;
+mod kernels;
 mod lanes;
 mod linear;
 pub mod norm;

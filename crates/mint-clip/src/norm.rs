@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::layer_norm;
 
 use crate::config::LAYER_NORM_EPSILON;
+use crate::kernels;
 
 /// `(x - mean) / sqrt(variance + epsilon) * weight + bias` over the last axis.
 #[derive(Module, Debug)]
@@ -32,6 +33,10 @@ impl LayerNorm {
 
     /// [`LayerNorm::forward`], keeping what the pullback needs. Shapes: `[batch, token, width]`.
     pub fn forward_traced(&self, x: Tensor<3>) -> (Tensor<3>, NormTrace) {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        if let Some((output, normalized, inverse_std)) = kernels::norm_traced(&x, weight, bias) {
+            return (output, NormTrace { normalized, inverse_std });
+        }
         let mean = x.clone().mean_dim(2);
         let centered = x - mean;
         let variance = centered.clone().square().mean_dim(2);
@@ -45,6 +50,11 @@ impl LayerNorm {
     /// Gradient at the input from the gradient at the output. Shapes: `[batch, token, width]`.
     pub fn pullback(&self, trace: &NormTrace, gradient: Tensor<3>) -> Tensor<3> {
         let NormTrace { normalized, inverse_std } = trace.clone();
+        let weight = self.weight.val();
+        let fused = kernels::norm_pullback(&normalized, &inverse_std, weight, &gradient);
+        if let Some(gradient) = fused {
+            return gradient;
+        }
         let scaled = gradient * self.weight.val().unsqueeze();
         let mean = scaled.clone().mean_dim(2);
         let projection = (scaled.clone() * normalized.clone()).mean_dim(2);
