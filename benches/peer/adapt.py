@@ -214,7 +214,7 @@ def main():
     results, flops = [], None
     for file in images * args.repeat:
         views = load_file(file)["views"].to(device)
-        pixels = (views.permute(0, 3, 1, 2).float() / 255 - MEAN.to(device)) / STD.to(device)
+        pixels = (views.float() / 255 - MEAN.to(device)) / STD.to(device)
         counter = nullcontext()
         if args.flops:
             from torch.utils.flop_counter import FlopCounterMode

@@ -1,6 +1,7 @@
 //! Chores of this repository: `cargo xtask <TASK>`.
 
 mod bench_all;
+mod bench_peer;
 mod fetch;
 mod random_weights;
 mod tidy;
@@ -14,6 +15,8 @@ use clap::Parser;
 enum Task {
     /// Run the whole benchmark: every method on every test set
     BenchAll(bench_all::BenchAllArgs),
+    /// Measure this project beside PyTorch on the same inputs, and compare the predictions
+    BenchPeer(bench_peer::BenchPeerArgs),
     /// Fetch published weights and trained prompts
     Fetch(fetch::FetchArgs),
     /// Write CLIP weights of a published size with random values, to measure time and memory
@@ -25,6 +28,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::BenchAll(args) => bench_all::run(&args),
+        Task::BenchPeer(args) => bench_peer::run(&args),
         Task::Fetch(args) => fetch::run(&args),
         Task::RandomWeights(args) => random_weights::run(&args),
         Task::Tidy => tidy::run(),

@@ -152,6 +152,9 @@ pub struct PredictArgs {
     /// Model, methods and views
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Also write views, tokens, context and memory, for another implementation to compare with
+    #[arg(long, value_name = "DIR")]
+    pub export: Option<PathBuf>,
     /// Form of the results on standard output
     #[arg(long, default_value = "text")]
     pub format: Format,

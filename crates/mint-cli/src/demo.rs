@@ -50,7 +50,7 @@ pub fn description() -> String {
 /// What is run if nothing is asked for.
 pub fn default_config() -> RunConfig {
     RunConfig {
-        methods: vec![MethodId::Clip, MethodId::Coop, MethodId::Mint],
+        methods: MethodId::ALL.to_vec(),
         views: VIEWS,
         limit: Some(LIMIT),
         ..RunConfig::default()

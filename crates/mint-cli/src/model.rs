@@ -114,6 +114,14 @@ impl Model {
         }
     }
 
+    /// The context that learned prompts start from. Shape: `[context, width]`.
+    pub fn start_context(&self, config: &RunConfig) -> anyhow::Result<Tensor<2>> {
+        match self.context(config)? {
+            Some(context) => Ok(context),
+            None => Ok(start_context(&ContextStart::default(), &self.clip, &self.tokenizer)?),
+        }
+    }
+
     fn context(&self, config: &RunConfig) -> anyhow::Result<Option<Tensor<2>>> {
         match &config.context {
             Some(start) => Ok(Some(start_context(start, &self.clip, &self.tokenizer)?)),

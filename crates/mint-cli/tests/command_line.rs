@@ -42,7 +42,7 @@ fn the_demo_prints_a_row_for_each_set_and_method() {
     let output = mint(folder.path(), &["--limit", "2", "--views", "10", "--format", "json"]);
     let result: Value = serde_json::from_str(&stdout(&output)).expect("one JSON object");
     let rows = result["rows"].as_array().expect("rows");
-    assert_eq!(rows.len(), 5 * 3);
+    assert_eq!(rows.len(), 5 * 7);
     for row in rows {
         let keys = [
             "test_set",

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use mint_tuner::MintConfig;
+use mint_tuner::{MintConfig, MtaConfig, TptConfig, ZeroConfig};
 use serde::{Deserialize, Serialize};
 
 /// Configuration of a run. Unknown keys are errors.
@@ -24,8 +24,16 @@ pub struct RunConfig {
     pub shard: Option<Shard>,
     /// Where the context of learned prompts starts.
     pub context: Option<ContextStart>,
+    /// Texts that ZERO and MTA compare views with.
+    pub texts: Texts,
     /// Settings of MINT.
     pub mint: MintConfig,
+    /// Settings of TPT.
+    pub tpt: TptConfig,
+    /// Settings of MTA.
+    pub mta: MtaConfig,
+    /// Settings of ZERO.
+    pub zero: ZeroConfig,
 }
 
 impl Default for RunConfig {
@@ -38,7 +46,11 @@ impl Default for RunConfig {
             order: ImageOrder::Shuffled,
             shard: None,
             context: None,
+            texts: Texts::Template,
             mint: MintConfig::default(),
+            tpt: TptConfig::default(),
+            mta: MtaConfig::default(),
+            zero: ZeroConfig::default(),
         }
     }
 }
@@ -49,21 +61,41 @@ impl Default for RunConfig {
 pub enum MethodId {
     /// Zero-shot CLIP.
     Clip,
+    /// Zero-shot with the mean of 80 templates.
+    Ensemble,
     /// Zero-shot with a trained context.
     Coop,
+    /// Test-time prompt tuning.
+    Tpt,
+    /// Mean-shift over the views' embeddings.
+    Mta,
+    /// Votes of the confident views.
+    Zero,
     /// Memory-infused prompt tuning.
     Mint,
 }
 
 impl MethodId {
     /// All, in the order of the published table.
-    pub const ALL: [MethodId; 3] = [MethodId::Clip, MethodId::Coop, MethodId::Mint];
+    pub const ALL: [MethodId; 7] = [
+        MethodId::Clip,
+        MethodId::Ensemble,
+        MethodId::Coop,
+        MethodId::Tpt,
+        MethodId::Mta,
+        MethodId::Zero,
+        MethodId::Mint,
+    ];
 
     /// The name used on the command line and in records.
     pub fn name(self) -> &'static str {
         match self {
             MethodId::Clip => "clip",
+            MethodId::Ensemble => "ensemble",
             MethodId::Coop => "coop",
+            MethodId::Tpt => "tpt",
+            MethodId::Mta => "mta",
+            MethodId::Zero => "zero",
             MethodId::Mint => "mint",
         }
     }
@@ -72,7 +104,11 @@ impl MethodId {
     pub fn title(self) -> &'static str {
         match self {
             MethodId::Clip => "CLIP zero-shot",
+            MethodId::Ensemble => "Ensemble",
             MethodId::Coop => "CoOp",
+            MethodId::Tpt => "TPT",
+            MethodId::Mta => "MTA",
+            MethodId::Zero => "ZERO",
             MethodId::Mint => "MINT",
         }
     }
@@ -100,6 +136,22 @@ pub enum ImageOrder {
     File,
 }
 
+/// What the views of methods without learning are compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Texts {
+    /// `a photo of a {}.`
+    Template,
+    /// The mean of 7 templates.
+    #[serde(rename = "templates-7")]
+    Templates7,
+    /// The mean of 80 templates.
+    #[serde(rename = "templates-80")]
+    Templates80,
+    /// The trained context.
+    Context,
+}
+
 /// Where a learned context starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -110,6 +162,12 @@ pub enum ContextStart {
     Words(String),
     /// Four vectors drawn from a normal distribution with standard deviation 0.02.
     Random(u64),
+}
+
+impl Default for ContextStart {
+    fn default() -> Self {
+        Self::Words("a photo of a".to_owned())
+    }
 }
 
 /// One of several equal parts.

@@ -5,6 +5,7 @@
 
 mod config;
 mod evaluate;
+mod export;
 mod loader;
 mod memory_file;
 mod methods;
@@ -15,6 +16,7 @@ mod table;
 
 pub use config::{ContextStart, ImageOrder, MethodId, RunConfig, Shard};
 pub use evaluate::{EvalError, Evaluation, LoopConfig, Observer, Row};
+pub use export::{Export, ExportError, Start};
 pub use loader::{LoadError, Loader};
 pub use methods::{NamedMethod, SetupError, build_methods, context_of, start_context};
 pub use metrics::{Accuracy, ranking, wilson};

@@ -3,12 +3,13 @@
 use mint_clip::burn::tensor::{Device, Tensor, TensorData};
 use mint_clip::weights::LearnedPrompts;
 use mint_clip::{Clip, Tokenizer, WeightsError};
-use mint_tuner::{CoOp, Method, MethodError, Mint, ZeroShot};
+use mint_datasets::ImageNet;
+use mint_tuner::{ClassTexts, Method, MethodError, Mint, Mta, Tpt, Zero, ZeroShot};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::Normal;
 
-use crate::config::{ContextStart, MethodId, RunConfig};
+use crate::config::{ContextStart, MethodId, RunConfig, Texts};
 
 /// A configuration that does not fit the model.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +43,9 @@ pub enum SetupError {
     #[error("the words that the context starts from are empty")]
     NoWords,
     /// A method needs a trained context.
-    #[error("CoOp needs a trained context: give its file with `--context`")]
+    #[error(
+        "CoOp, and texts from a context, need a trained context: give its file with `--context`"
+    )]
     NoTrainedContext,
     /// The configuration does not fit the model.
     #[error(transparent)]
@@ -111,26 +114,38 @@ pub fn context_of(
 
 /// The configured methods. `context` is the start of learned prompts, if any was given.
 ///
-/// Without one MINT starts from the words `a photo of a`.
+/// Without one TPT and MINT start from the words `a photo of a`.
 pub fn build_methods(
     config: &RunConfig,
     clip: &Clip,
     tokenizer: &Tokenizer,
     context: Option<Tensor<2>>,
 ) -> Result<Vec<NamedMethod>, SetupError> {
+    let trained = || context.clone().ok_or(SetupError::NoTrainedContext);
+    let start = || match &context {
+        Some(context) => Ok(context.clone()),
+        None => start_context(&ContextStart::default(), clip, tokenizer),
+    };
+    let texts = || {
+        Ok::<_, SetupError>(match config.texts {
+            Texts::Template => ClassTexts::default(),
+            Texts::Templates7 => ClassTexts::Ensemble(ImageNet::facts().templates_7.clone()),
+            Texts::Templates80 => ClassTexts::Ensemble(ImageNet::facts().templates_80.clone()),
+            Texts::Context => ClassTexts::Context(trained()?),
+        })
+    };
     let build = |&id: &MethodId| -> Result<NamedMethod, SetupError> {
+        let zero_shot = |texts| Box::new(ZeroShot::new(id.name(), texts));
         let method: Box<dyn Method> = match id {
-            MethodId::Clip => Box::new(ZeroShot::default()),
-            MethodId::Coop => {
-                Box::new(CoOp::new(context.clone().ok_or(SetupError::NoTrainedContext)?))
+            MethodId::Clip => zero_shot(ClassTexts::default()),
+            MethodId::Ensemble => {
+                zero_shot(ClassTexts::Ensemble(ImageNet::facts().templates_80.clone()))
             }
-            MethodId::Mint => {
-                let words = || {
-                    start_context(&ContextStart::Words("a photo of a".to_owned()), clip, tokenizer)
-                };
-                let context = context.clone().map_or_else(words, Ok)?;
-                Box::new(Mint::new(config.mint.clone(), clip, context)?)
-            }
+            MethodId::Coop => zero_shot(ClassTexts::Context(trained()?)),
+            MethodId::Tpt => Box::new(Tpt::new(config.tpt.clone(), start()?)),
+            MethodId::Mta => Box::new(Mta::new(config.mta.clone(), texts()?)),
+            MethodId::Zero => Box::new(Zero::new(config.zero.clone(), texts()?)),
+            MethodId::Mint => Box::new(Mint::new(config.mint.clone(), clip, start()?)?),
         };
         Ok((id, method))
     };

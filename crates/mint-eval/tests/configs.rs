@@ -19,5 +19,5 @@ fn the_config_files_are_valid() {
         }
         files += 1;
     }
-    assert_eq!(files, 3);
+    assert_eq!(files, 7);
 }

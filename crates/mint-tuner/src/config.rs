@@ -113,11 +113,7 @@ impl MintConfig {
     pub fn chosen(&self, views: usize) -> Result<usize, MethodError> {
         let chosen = confident_count(views, self.confident_share);
         if chosen == 0 && self.steps > 0 {
-            return Err(MethodError::Config(format!(
-                "a confident share of {} chooses none of {views} views; use at least {} views",
-                self.confident_share,
-                (1.0 / self.confident_share).ceil()
-            )));
+            return Err(MethodError::no_confident_view(self.confident_share, views));
         }
         Ok(chosen.min(views))
     }

@@ -11,13 +11,21 @@ pub struct ImageViews<'a> {
     pixels: Tensor<4>,
     pass_config: &'a PassConfig,
     pass: OnceCell<UnpromptedPass>,
+    embeddings: OnceCell<Tensor<2>>,
     clean_embedding: OnceCell<Tensor<2>>,
 }
 
 impl<'a> ImageViews<'a> {
     /// Normalised pixels of all views, the clean one first. Shape: `[view, channel, row, column]`.
     pub fn new(clip: &'a Clip, pixels: Tensor<4>, pass_config: &'a PassConfig) -> Self {
-        Self { clip, pixels, pass_config, pass: OnceCell::new(), clean_embedding: OnceCell::new() }
+        Self {
+            clip,
+            pixels,
+            pass_config,
+            pass: OnceCell::new(),
+            embeddings: OnceCell::new(),
+            clean_embedding: OnceCell::new(),
+        }
     }
 
     /// The model that looks at the views.
@@ -36,10 +44,19 @@ impl<'a> ImageViews<'a> {
             .get_or_init(|| self.clip.image.unprompted_pass(self.pixels.clone(), self.pass_config))
     }
 
+    /// Embeddings of all views, not normalised. Shape: `[view, embed]`.
+    pub fn embeddings(&self) -> Tensor<2> {
+        if let Some(pass) = self.pass.get() {
+            return pass.embeddings.clone();
+        }
+        self.embeddings.get_or_init(|| self.clip.image.forward(self.pixels.clone())).clone()
+    }
+
     /// Embedding of view 0, not normalised. Shape: `[1, embed]`.
     pub fn clean_embedding(&self) -> Tensor<2> {
-        if let Some(pass) = self.pass.get() {
-            return pass.embeddings.clone().narrow(0, 0, 1);
+        let of_all = self.pass.get().map(|pass| &pass.embeddings).or(self.embeddings.get());
+        if let Some(embeddings) = of_all {
+            return embeddings.clone().narrow(0, 0, 1);
         }
         let encode = || self.clip.image.forward(self.pixels.clone().narrow(0, 0, 1));
         self.clean_embedding.get_or_init(encode).clone()

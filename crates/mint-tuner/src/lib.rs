@@ -2,33 +2,40 @@
 //!
 //! [`Method`] is the seam: the views of one image go in, class scores and what happened come out.
 //! [`Mint`] is memory-infused prompt tuning; [`Adaptation`] opens it up step by step for those who
-//! want to see or change what happens inside. [`ZeroShot`] and [`CoOp`] do not adapt.
+//! want to see or change what happens inside. [`Tpt`] tunes the context alone, [`Mta`] and [`Zero`]
+//! look at many views without learning, [`ZeroShot`] at one.
 //!
 //! Nothing here knows about files, data sets or pixels: tensors in, numbers out.
 
 mod adaptation;
+mod class_texts;
 pub mod confidence;
 mod config;
-mod coop;
 mod image_views;
 mod memory_bank;
 mod method;
 mod mint;
+pub mod mta;
 pub mod objective;
 mod optimizer;
 pub mod ordering;
 mod prompt_learner;
 mod retrieval;
+pub mod tpt;
+pub mod zero;
 mod zero_shot;
 
 pub use adaptation::{Adaptation, Step};
+pub use class_texts::{ClassTexts, TEMPLATE};
 pub use config::{BankLifetime, DistanceSign, MintConfig};
-pub use coop::CoOp;
 pub use image_views::ImageViews;
 pub use memory_bank::{MemoryBank, PROMPT_ROWS, Usage};
-pub use method::{Method, MethodError, Outcome, StepSummary, ViewDemand};
+pub use method::{Method, MethodError, Outcome, ScoreKind, StepSummary, ViewDemand};
 pub use mint::Mint;
+pub use mta::{Mta, MtaConfig};
 pub use optimizer::{OptimizerConfig, TensorOptimizer};
 pub use prompt_learner::PromptLearner;
 pub use retrieval::{Queries, UsageScaling};
-pub use zero_shot::{TEMPLATE, ZeroShot};
+pub use tpt::{Tpt, TptConfig};
+pub use zero::{Zero, ZeroConfig};
+pub use zero_shot::ZeroShot;

@@ -48,10 +48,33 @@ pub enum ViewDemand {
 /// What a method says about one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// A score for each class, the higher the better. Logits, for the methods here.
+    /// A score for each class, the higher the better.
     pub scores: Vec<f32>,
+    /// What the scores are.
+    pub kind: ScoreKind,
     /// What happened while adapting; nothing for methods that do not adapt.
     pub steps: Vec<StepSummary>,
+}
+
+impl Outcome {
+    /// Logits, without steps.
+    pub fn logits(scores: Vec<f32>) -> Self {
+        Self { scores, kind: ScoreKind::Logits, steps: Vec::new() }
+    }
+
+    /// Votes, without steps.
+    pub fn votes(scores: Vec<f32>) -> Self {
+        Self { scores, kind: ScoreKind::Votes, steps: Vec::new() }
+    }
+}
+
+/// What scores are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScoreKind {
+    /// Their softmax is the method's class distribution.
+    Logits,
+    /// Numbers of votes; their shares are no probabilities.
+    Votes,
 }
 
 /// One step of adaptation.
@@ -61,6 +84,13 @@ pub struct StepSummary {
     pub loss: f32,
     /// Its entropy term, in nats.
     pub entropy: f32,
+}
+
+impl StepSummary {
+    /// Reads the values, each of shape `[1]`.
+    pub(crate) fn new(loss: Tensor<1>, entropy: Tensor<1>) -> Result<Self, MethodError> {
+        Ok(Self { loss: read_vector(loss)?[0], entropy: read_vector(entropy)?[0] })
+    }
 }
 
 /// Why a method cannot run.
@@ -77,7 +107,22 @@ pub enum MethodError {
     Device(String),
 }
 
+impl MethodError {
+    /// A share of the views that is less than one view.
+    pub(crate) fn no_confident_view(share: f64, views: usize) -> Self {
+        Self::Config(format!(
+            "a confident share of {share} chooses none of {views} views; use at least {} views",
+            (1.0 / share).ceil()
+        ))
+    }
+}
+
 /// Scores of view 0 from logits `[1, class]`.
 pub(crate) fn read_scores(logits: Tensor<2>) -> Result<Vec<f32>, MethodError> {
-    logits.try_into_vec_as::<f32>().map_err(|error| MethodError::Device(format!("{error:?}")))
+    read_vector(logits.squeeze_dim(0))
+}
+
+/// Reads values back from the device.
+pub(crate) fn read_vector(values: Tensor<1>) -> Result<Vec<f32>, MethodError> {
+    values.try_into_vec_as::<f32>().map_err(|error| MethodError::Device(format!("{error:?}")))
 }

@@ -63,7 +63,9 @@ impl Method for Mint {
             Adaptation::new(&self.config, views.clip(), learner, &mut self.bank, views.pass())?;
         let steps: Vec<Step> = (0..self.config.steps).map(|_| adaptation.step()).collect();
         let scores = read_scores(adaptation.predict())?;
-        Ok(Outcome { scores, steps: steps.into_iter().map(summary).collect::<Result<_, _>>()? })
+        let summary = |step: Step| StepSummary::new(step.loss, step.entropy);
+        let steps = steps.into_iter().map(summary).collect::<Result<_, _>>()?;
+        Ok(Outcome { steps, ..Outcome::logits(scores) })
     }
 
     fn memory(&self) -> Option<&MemoryBank> {
@@ -73,11 +75,4 @@ impl Method for Mint {
     fn restore(&mut self, memory: MemoryBank) {
         self.bank = memory;
     }
-}
-
-fn summary(step: Step) -> Result<StepSummary, MethodError> {
-    let read = |value: Tensor<1>| {
-        value.try_into_scalar::<f32>().map_err(|error| MethodError::Device(format!("{error:?}")))
-    };
-    Ok(StepSummary { loss: read(step.loss)?, entropy: read(step.entropy)? })
 }

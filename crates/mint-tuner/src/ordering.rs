@@ -24,6 +24,17 @@ pub fn smallest_per_row(values: Tensor<2>, k: usize) -> Tensor<2, Int> {
     Tensor::cat(picks, 1)
 }
 
+/// The indices of values that were read back, smallest first; of equal values the lowest index
+/// comes first, and what is no number comes last.
+pub fn ascending(values: &[f32]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| {
+        let nan_last = values[a].is_nan().cmp(&values[b].is_nan());
+        nan_last.then(values[a].partial_cmp(&values[b]).unwrap_or(std::cmp::Ordering::Equal))
+    });
+    order
+}
+
 /// The indices of the `k` smallest values, smallest first; of equal values the lowest index comes
 /// first. Shapes: `[item] -> [k]`.
 pub fn smallest(values: Tensor<1>, k: usize) -> Tensor<1, Int> {

@@ -1,24 +1,39 @@
-//! Zero-shot CLIP: the clean view against a template.
+//! Zero-shot classification of the clean view: CLIP with one template, with an ensemble of
+//! templates, and CoOp's trained context.
 
 use burn::tensor::Tensor;
-use mint_clip::{Clip, PromptSet, Tokenizer};
+use mint_clip::{Clip, Tokenizer};
 
+use crate::class_texts::ClassTexts;
 use crate::image_views::ImageViews;
 use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores};
 
-/// The template of the published zero-shot rows.
-pub const TEMPLATE: &str = "a photo of a {}.";
-
-/// Classifies view 0 with the prompts `"a photo of a {}."`.
-#[derive(Debug, Default)]
+/// Compares view 0 with fixed texts.
+#[derive(Debug)]
 pub struct ZeroShot {
+    name: &'static str,
+    texts: ClassTexts,
     /// Shape: `[class, embed]`.
     features: Option<Tensor<2>>,
 }
 
+impl ZeroShot {
+    /// Under the name of its row.
+    pub fn new(name: &'static str, texts: ClassTexts) -> Self {
+        Self { name, texts, features: None }
+    }
+}
+
+impl Default for ZeroShot {
+    /// The published zero-shot row.
+    fn default() -> Self {
+        Self::new("clip", ClassTexts::default())
+    }
+}
+
 impl Method for ZeroShot {
     fn name(&self) -> &'static str {
-        "clip"
+        self.name
     }
 
     fn view_demand(&self) -> ViewDemand {
@@ -31,14 +46,13 @@ impl Method for ZeroShot {
         tokenizer: &Tokenizer,
         class_names: &[String],
     ) -> Result<(), MethodError> {
-        let prompts = PromptSet::from_template(tokenizer, class_names, TEMPLATE)?;
-        self.features = Some(clip.text.forward(&prompts, None));
+        self.features = Some(self.texts.features(clip, tokenizer, class_names)?);
         Ok(())
     }
 
     fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
         let features = self.features.clone().expect("a test set was started");
         let logits = views.clip().logits(views.clean_embedding(), features);
-        Ok(Outcome { scores: read_scores(logits)?, steps: Vec::new() })
+        Ok(Outcome::logits(read_scores(logits)?))
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use mint_augment::{ViewConfig, ViewGenerator, ViewSeed};
 use mint_datasets::{ImageSet, LabelledImage, Source, read_class_names};
-use mint_eval::{MethodId, RunConfig, ranking, view_tensor};
+use mint_eval::{Export, MethodId, RunConfig, Start, ranking, view_tensor};
 use mint_tuner::{ImageViews, ViewDemand};
 use serde_json::json;
 
@@ -40,11 +40,27 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let pass_config = config.mint.pass(&model.clip.config)?;
     let images = listed_images(&args.images, class_names);
 
+    let export = match &args.export {
+        None => None,
+        Some(folder) => {
+            let start = Start {
+                clip: &model.clip,
+                tokenizer: &model.tokenizer,
+                class_names: &images.class_names,
+                context: model.start_context(&config)?,
+                memory: methods.iter().find_map(|(_, method)| method.memory()),
+            };
+            Some(Export::create(folder, &start)?)
+        }
+    };
     let mut results = Vec::new();
     for (index, path) in args.images.iter().enumerate() {
         let image = images.load(index)?;
         let seed = ViewSeed { seed: config.seed, image: index as u64 };
         let views = generator.views(&image, seed)?;
+        if let Some(export) = &export {
+            export.image(index, &views)?;
+        }
         let pixels = view_tensor(views, &view_config.normalization, &model.clip.device);
         let views = ImageViews::new(&model.clip, pixels, &pass_config);
         for (id, method) in &mut methods {
@@ -110,6 +126,10 @@ fn best(scores: &[f32], class_names: &[String]) -> Vec<(String, f32, f32)> {
 fn class_names(text: &str) -> anyhow::Result<Vec<String>> {
     if Path::new(text).is_file() {
         return Ok(read_class_names(Path::new(text))?);
+    }
+    let looks_like_file = [".json", ".txt"].iter().any(|end| text.ends_with(end));
+    if !text.contains(',') && (looks_like_file || text.contains(std::path::MAIN_SEPARATOR)) {
+        bail!("the file of class names `{text}` is not there");
     }
     let names: Vec<String> =
         text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();

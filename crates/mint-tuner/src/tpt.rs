@@ -1,0 +1,156 @@
+//! TPT: the context of the class prompts is tuned to each image.
+//!
+//! Source: Shu et al., *Test-Time Prompt Tuning for Zero-Shot Generalization in Vision-Language
+//! Models* (2022).
+
+use burn::tensor::Tensor;
+use mint_clip::{Clip, Tokenizer};
+use serde::{Deserialize, Serialize};
+
+use crate::confidence::{confident_count, confident_views};
+use crate::image_views::ImageViews;
+use crate::method::{Method, MethodError, Outcome, StepSummary, ViewDemand, read_scores};
+use crate::objective::marginal_entropy;
+use crate::optimizer::{OptimizerConfig, TensorOptimizer};
+use crate::prompt_learner::PromptLearner;
+
+/// Configuration of TPT. The defaults are the published code's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TptConfig {
+    /// Share of the views whose entropy is minimised, those of lowest entropy.
+    pub confident_share: f64,
+    /// Steps for each image.
+    pub steps: usize,
+    /// Settings of AdamW.
+    pub optimizer: OptimizerConfig,
+}
+
+impl Default for TptConfig {
+    fn default() -> Self {
+        Self { confident_share: 0.1, steps: 1, optimizer: OptimizerConfig::default() }
+    }
+}
+
+/// Tunes the context to each image, starting anew.
+#[derive(Debug)]
+pub struct Tpt {
+    config: TptConfig,
+    context: Tensor<2>,
+    learner: Option<PromptLearner>,
+}
+
+/// A tuning of the context to the views of one image, step by step.
+pub struct ContextTuning<'a> {
+    clip: &'a Clip,
+    learner: &'a PromptLearner,
+    /// Of the chosen views. Shape: `[chosen, embed]`.
+    chosen: Tensor<2>,
+    /// `None` is the learner's start. Shape: `[context, width]`.
+    context: Option<Tensor<2>>,
+    optimizer: TensorOptimizer<2>,
+}
+
+/// What one step computed.
+pub struct TuningStep {
+    /// The minimised entropy. Shape: `[1]`.
+    pub loss: Tensor<1>,
+    /// Logits of the chosen views. Shape: `[chosen, class]`.
+    pub logits: Tensor<2>,
+    /// Gradient at the context. Shape: `[context, width]`.
+    pub gradient: Tensor<2>,
+}
+
+impl Tpt {
+    /// With the context `[context, width]` that every image starts from.
+    pub fn new(config: TptConfig, context: Tensor<2>) -> Self {
+        Self { config, context, learner: None }
+    }
+}
+
+impl<'a> ContextTuning<'a> {
+    /// Chooses the views by the texts at the start. Shape: embeddings `[view, embed]`.
+    pub fn new(
+        config: &TptConfig,
+        clip: &'a Clip,
+        learner: &'a PromptLearner,
+        embeddings: Tensor<2>,
+    ) -> Result<Self, MethodError> {
+        let n_views = embeddings.dims()[0];
+        let n_chosen = confident_count(n_views, config.confident_share);
+        if n_chosen == 0 && config.steps > 0 {
+            return Err(MethodError::no_confident_view(config.confident_share, n_views));
+        }
+        let logits = clip.logits(embeddings.clone(), learner.start_features());
+        let chosen = embeddings.select(0, confident_views(logits, n_chosen.max(1)));
+        let optimizer = TensorOptimizer::new(&config.optimizer);
+        Ok(Self { clip, learner, chosen, context: None, optimizer })
+    }
+
+    /// One step: entropy of the chosen views' mean prediction, gradient, update.
+    ///
+    /// The image embeddings do not depend on the context, so no image is encoded again.
+    pub fn step(&mut self) -> TuningStep {
+        let (features, trace) = match &self.context {
+            None => (self.learner.start_features(), None),
+            Some(context) => {
+                let (features, trace) = self.learner.features_traced(self.clip, context);
+                (features, Some(trace))
+            }
+        };
+        let texts = features.autodiff().require_grad();
+        let logits = self.clip.logits(self.chosen.clone().autodiff(), texts.clone());
+        let loss = marginal_entropy(logits.clone());
+        let at_texts = texts.grad(&loss.backward()).expect("the loss depends on the texts");
+        let gradient = self.learner.pullback(self.clip, trace.as_ref(), at_texts);
+        self.context = Some(self.optimizer.step(self.context(), gradient.clone()));
+        TuningStep { loss: loss.inner(), logits: logits.inner(), gradient }
+    }
+
+    /// The context as it is now. Shape: `[context, width]`.
+    pub fn context(&self) -> Tensor<2> {
+        self.context.clone().unwrap_or_else(|| self.learner.start())
+    }
+
+    /// The texts' embeddings as they are now, not normalised. Shape: `[class, embed]`.
+    pub fn features(&self) -> Tensor<2> {
+        match &self.context {
+            None => self.learner.start_features(),
+            Some(context) => self.learner.features(self.clip, context),
+        }
+    }
+}
+
+impl Method for Tpt {
+    fn name(&self) -> &'static str {
+        "tpt"
+    }
+
+    fn view_demand(&self) -> ViewDemand {
+        ViewDemand::All
+    }
+
+    fn start_test_set(
+        &mut self,
+        clip: &Clip,
+        tokenizer: &Tokenizer,
+        class_names: &[String],
+    ) -> Result<(), MethodError> {
+        let context = self.context.clone();
+        self.learner = Some(PromptLearner::new(clip, tokenizer, class_names, context)?);
+        Ok(())
+    }
+
+    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+        let learner = self.learner.as_ref().expect("a test set was started");
+        let clip = views.clip();
+        let mut tuning = ContextTuning::new(&self.config, clip, learner, views.embeddings())?;
+        let mut steps = Vec::with_capacity(self.config.steps);
+        for _ in 0..self.config.steps {
+            let loss = tuning.step().loss;
+            steps.push(StepSummary::new(loss.clone(), loss)?);
+        }
+        let logits = clip.logits(views.clean_embedding(), tuning.features());
+        Ok(Outcome { steps, ..Outcome::logits(read_scores(logits)?) })
+    }
+}

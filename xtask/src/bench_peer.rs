@@ -1,0 +1,248 @@
+//! Ours and a plain PyTorch program that follows the official order of work, side by side.
+//!
+//! Both get the same weights, views, tokens, context and memory; they run by turns, each in a
+//! process of its own, and must predict the same.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Debug, Args)]
+pub struct BenchPeerArgs {
+    /// CLIP's weights, safetensors with OpenAI's names (`cargo xtask random-weights`)
+    #[arg(long)]
+    weights: PathBuf,
+    /// Image files
+    #[arg(long, required = true, num_args = 1..)]
+    images: Vec<PathBuf>,
+    /// Class names: a JSON list, or one name a line
+    #[arg(long)]
+    classes: PathBuf,
+    /// Methods to compare, of mint, tpt, zero and clip
+    #[arg(long, default_value = "mint", value_delimiter = ',')]
+    method: Vec<String>,
+    /// Turns
+    #[arg(long, default_value_t = 1)]
+    turns: usize,
+    /// Views of each image
+    #[arg(long, default_value_t = 64)]
+    views: usize,
+    /// A Python with torch and safetensors
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+    /// Folder for inputs and results
+    #[arg(long, default_value = "target/bench-peer")]
+    output: PathBuf,
+}
+
+/// What one process took, as the operating system counts it.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    wall: f64,
+    cpu: f64,
+    megabytes: f64,
+}
+
+/// What the peer prints.
+#[derive(Debug, Deserialize)]
+struct PeerResult {
+    torch: String,
+    threads: usize,
+    images: Vec<PeerImage>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PeerImage {
+    seconds: f64,
+    cpu_seconds: f64,
+    top5: Vec<usize>,
+    scores: Vec<f64>,
+}
+
+/// Scores of two implementations that add in another order, at logits of up to 100.
+const SAME_SCORE: f64 = 2e-3;
+
+/// Runs all comparisons; prints a table and writes JSON.
+pub fn run(args: &BenchPeerArgs) -> anyhow::Result<()> {
+    fs::create_dir_all(&args.output)
+        .with_context(|| format!("cannot make the folder `{}`", args.output.display()))?;
+    let program = build()?;
+    let class_names = class_names(&args.classes)?;
+    let mut results = Vec::new();
+    println!("{} images, {} views, {} classes", args.images.len(), args.views, class_names.len());
+    println!("| method | | CPU s / image | wall s / image | peak MB |");
+    println!("| --- | --- | --- | --- | --- |");
+    for method in &args.method {
+        let inputs = args.output.join(format!("inputs-{method}"));
+        for turn in 0..args.turns {
+            let (ours, predictions) = run_ours(&program, args, method, &inputs)?;
+            let (theirs, peer) = run_peer(args, method, &inputs)?;
+            compare(method, &predictions, &peer, &class_names)?;
+            let images = args.images.len() as f64;
+            let peer_cpu = peer.images.iter().map(|image| image.cpu_seconds).sum::<f64>() / images;
+            let peer_wall = peer.images.iter().map(|image| image.seconds).sum::<f64>() / images;
+            let (cpu, wall) = (ours.cpu / images, ours.wall / images);
+            println!("| {method} | ours | {cpu:.2} | {wall:.2} | {:.0} |", ours.megabytes);
+            println!("| | PyTorch | {peer_cpu:.2} | {peer_wall:.2} | {:.0} |", theirs.megabytes);
+            println!(
+                "| | ratio | {:.1} | {:.1} | {:.1} |",
+                peer_cpu / cpu,
+                peer_wall / wall,
+                theirs.megabytes / ours.megabytes
+            );
+            results.push(json!({
+                "method": method, "turn": turn, "images": args.images.len(), "views": args.views,
+                "classes": class_names.len(), "torch": peer.torch, "threads": peer.threads,
+                "ours": { "cpu_seconds": cpu, "wall_seconds": wall, "peak_megabytes": ours.megabytes },
+                "pytorch": {
+                    "cpu_seconds": peer_cpu, "wall_seconds": peer_wall,
+                    "peak_megabytes": theirs.megabytes,
+                    "process_cpu_seconds": theirs.cpu, "process_wall_seconds": theirs.wall,
+                },
+            }));
+        }
+    }
+    println!(
+        "\nOurs is the whole process, with loading; PyTorch's is the time in the method alone."
+    );
+    let file = args.output.join("bench-peer.json");
+    fs::write(&file, serde_json::to_string_pretty(&results)?)
+        .with_context(|| format!("cannot write `{}`", file.display()))?;
+    println!("written to `{}`", file.display());
+    Ok(())
+}
+
+/// Builds mint-cli as users do; gives the program.
+fn build() -> anyhow::Result<PathBuf> {
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--package", "mint-cli"])
+        .status()
+        .context("cargo cannot be started")?;
+    if !status.success() {
+        bail!("mint-cli cannot be built");
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    Ok(target.join("debug/mint-cli"))
+}
+
+/// The first run of a method exports its inputs; the runs that are measured do not.
+fn run_ours(
+    program: &Path,
+    args: &BenchPeerArgs,
+    method: &str,
+    inputs: &Path,
+) -> anyhow::Result<(Cost, Value)> {
+    let mut command = Command::new(program);
+    command.arg("predict").args(&args.images);
+    command.arg("--classes").arg(&args.classes).arg("--weights").arg(&args.weights);
+    command.args(["--method", method, "--format", "json", "--views", &args.views.to_string()]);
+    if !inputs.join("start.safetensors").is_file() {
+        let mut export = Command::new(program);
+        export.args(command.get_args()).args(["--method", "mint", "--steps", "0"]);
+        measure(export.arg("--export").arg(inputs))?;
+    }
+    let (cost, output) = measure(&mut command)?;
+    Ok((cost, serde_json::from_str(&output).context("mint-cli printed no JSON")?))
+}
+
+fn run_peer(
+    args: &BenchPeerArgs,
+    method: &str,
+    inputs: &Path,
+) -> anyhow::Result<(Cost, PeerResult)> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/peer/adapt.py");
+    let mut command = Command::new(&args.python);
+    command.arg(script).arg("--weights").arg(&args.weights).arg("--inputs").arg(inputs);
+    command.args(["--method", method]);
+    let (cost, output) = measure(&mut command)?;
+    Ok((cost, serde_json::from_str(&output).context("the peer printed no JSON")?))
+}
+
+/// Runs a command to its end; gives what it took and what it printed.
+fn measure(command: &mut Command) -> anyhow::Result<(Cost, String)> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let before = children_cpu_seconds();
+    let clock = std::time::Instant::now();
+    let child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("`{name}` cannot be started"))?;
+    let id = child.id();
+    // The peak has to be asked for while the process is there.
+    let peak = std::thread::spawn(move || {
+        let mut peak = 0.0_f64;
+        while let Some(megabytes) = peak_megabytes(id) {
+            peak = peak.max(megabytes);
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        peak
+    });
+    let output = child.wait_with_output().with_context(|| format!("`{name}` cannot be run"))?;
+    let wall = clock.elapsed().as_secs_f64();
+    if !output.status.success() {
+        bail!("`{name}` ended with {}", output.status);
+    }
+    let megabytes = peak.join().unwrap_or(0.0);
+    let cost = Cost { wall, cpu: children_cpu_seconds() - before, megabytes };
+    Ok((cost, String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+/// Seconds of processor time of all processes that ended, from `/proc/self/stat` (Linux).
+fn children_cpu_seconds() -> f64 {
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    // Fields 16 and 17 of the whole line; two stand before the closing parenthesis.
+    let ticks = |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok());
+    (ticks(13).unwrap_or(0.0) + ticks(14).unwrap_or(0.0)) / TICKS_PER_SECOND
+}
+
+fn peak_megabytes(process: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kilobytes| kilobytes / 1e3)
+}
+
+fn class_names(file: &Path) -> anyhow::Result<Vec<String>> {
+    let text = fs::read_to_string(file)
+        .with_context(|| format!("cannot read the class names `{}`", file.display()))?;
+    Ok(match serde_json::from_str(&text) {
+        Ok(names) => names,
+        Err(_) => {
+            text.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        }
+    })
+}
+
+/// Both must give every image the same best class and, within rounding, the same score.
+fn compare(
+    method: &str,
+    ours: &Value,
+    peer: &PeerResult,
+    class_names: &[String],
+) -> anyhow::Result<()> {
+    let predictions = ours["predictions"].as_array().context("mint-cli gave no predictions")?;
+    if predictions.len() != peer.images.len() {
+        bail!("{method}: {} images here, {} there", predictions.len(), peer.images.len());
+    }
+    for (ours, theirs) in predictions.iter().zip(&peer.images) {
+        let best = &ours["best"][0];
+        let score = best["score"].as_f64().unwrap_or(f64::NAN);
+        let (class, their_score) = (&class_names[theirs.top5[0]], theirs.scores[0]);
+        let same =
+            best["class"].as_str() == Some(class) && (score - their_score).abs() < SAME_SCORE;
+        if !same {
+            bail!(
+                "{method}, {}: {} ({score}) here, {class} ({their_score}) there",
+                ours["path"],
+                best["class"]
+            );
+        }
+    }
+    Ok(())
+}
