@@ -26,6 +26,7 @@
 //! ```
 //!
 //! The pieces are public too: [`resample::resize`] is Pillow's antialiased resize,
+//! [`columns::Columns`] the same for many crops of one picture,
 //! [`crop`] holds torchvision's crops, [`tone`] and [`affine`] the operations, [`augmix`] their
 //! mixture, [`pixels`] the normalisation.
 
@@ -33,6 +34,7 @@
 
 pub mod affine;
 pub mod augmix;
+pub mod columns;
 pub mod crop;
 pub mod operation;
 pub mod pixels;

@@ -10,7 +10,7 @@ use image::RgbImage;
 /// Bits behind the binary point of a filter weight (`32 - 8 - 2` in Pillow).
 const PRECISION_BITS: u32 = 22;
 /// One half in fixed point: added before the shift, so that the shift rounds.
-const HALF: i32 = 1 << (PRECISION_BITS - 1);
+pub(crate) const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
 /// The interpolation filter of a resize.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,12 +122,13 @@ fn resize_columns(image: &RgbImage, taps: &Taps, first_row: u32) -> RgbImage {
 }
 
 /// Fixed point to 8 bits, saturating.
-fn clip8(sum: i32) -> u8 {
+#[inline(always)]
+pub(crate) fn clip8(sum: i32) -> u8 {
     (sum >> PRECISION_BITS).clamp(0, 255) as u8
 }
 
 /// For each target position: where its source samples start and their fixed-point weights.
-struct Taps {
+pub(crate) struct Taps {
     starts: Vec<usize>,
     lengths: Vec<usize>,
     weights: Vec<i32>,
@@ -136,7 +137,7 @@ struct Taps {
 }
 
 impl Taps {
-    fn new(source: u32, target: u32, filter: Filter) -> Self {
+    pub(crate) fn new(source: u32, target: u32, filter: Filter) -> Self {
         let scale = f64::from(source) / f64::from(target);
         let filter_scale = scale.max(1.0);
         let support = filter.support() * filter_scale;
@@ -178,7 +179,7 @@ impl Taps {
     }
 
     /// `(first source sample, weights)` of each target position, in order.
-    fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> + Clone {
         self.starts
             .iter()
             .zip(&self.lengths)

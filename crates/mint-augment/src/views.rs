@@ -6,8 +6,9 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::augmix::AugMix;
-use crate::crop::{RandomResizedCrop, resize_and_center_crop};
-use crate::pixels::{self, Normalization};
+use crate::columns::Columns;
+use crate::crop::{CropBox, RandomResizedCrop, resize_and_center_crop};
+use crate::pixels::Normalization;
 use crate::resample::{Filter, resize};
 
 /// How views are made. The defaults are those of the official code for the ImageNet sets.
@@ -113,51 +114,62 @@ impl ViewGenerator {
         }
         let pixels = match self.config.augmix {
             None => {
-                ViewPixels::Rgb8(self.concat(|view| pixels::planes(&self.crop(image, seed, view))))
+                let columns = Columns::new(image);
+                ViewPixels::Rgb8(self.concat(|view, planes| {
+                    self.crop(&columns, (width, height), seed, view, planes);
+                }))
             }
-            Some(augmix) => {
-                ViewPixels::Normalized(self.concat(|view| self.mixed(augmix, image, seed, view)))
-            }
+            Some(augmix) => ViewPixels::Normalized(self.concat(|view, planes| {
+                planes.copy_from_slice(&self.mixed(augmix, image, seed, view));
+            })),
         };
         Ok(Views { size: self.config.size, count: self.config.count, pixels })
     }
 
-    /// One view before AugMix, as an image of `size` x `size` pixels.
-    ///
-    /// View 0 is the clean view; it draws nothing.
-    fn crop(&self, image: &RgbImage, seed: ViewSeed, view: usize) -> RgbImage {
+    /// One view without AugMix. View 0 is the clean view; it draws nothing.
+    fn crop(
+        &self,
+        image: &Columns,
+        (width, height): (u32, u32),
+        seed: ViewSeed,
+        view: usize,
+        planes: &mut [u8],
+    ) {
         if view == 0 {
-            return resize_and_center_crop(image, self.config.size);
+            return image.resized_center(self.config.size, planes);
         }
-        self.random_crop(image, &mut seed.generator(view as u64))
+        let (rectangle, mirrored) = self.draw(width, height, &mut seed.generator(view as u64));
+        image.resized_crop(rectangle, self.config.size, mirrored, planes);
     }
 
-    fn random_crop(&self, image: &RgbImage, rng: &mut ChaCha8Rng) -> RgbImage {
-        let size = self.config.size;
-        let rectangle = self.config.crop.sample(image.width(), image.height(), rng);
-        let mut picture = resize(&rectangle.crop(image), size, size, Filter::Bilinear);
-        if rng.random::<f64>() < self.config.flip_probability {
-            imageops::flip_horizontal_in_place(&mut picture);
-        }
-        picture
+    /// Where a random view is cut, and whether it is mirrored.
+    fn draw(&self, width: u32, height: u32, rng: &mut ChaCha8Rng) -> (CropBox, bool) {
+        let rectangle = self.config.crop.sample(width, height, rng);
+        (rectangle, rng.random::<f64>() < self.config.flip_probability)
     }
 
     fn mixed(&self, augmix: AugMix, image: &RgbImage, seed: ViewSeed, view: usize) -> Vec<f32> {
         let normalization = &self.config.normalization;
         if view == 0 {
-            return normalization.planes(&self.crop(image, seed, 0));
+            return normalization.planes(&resize_and_center_crop(image, self.config.size));
         }
         let rng = &mut seed.generator(view as u64);
-        let picture = self.random_crop(image, rng);
+        let size = self.config.size;
+        let (rectangle, mirrored) = self.draw(image.width(), image.height(), rng);
+        let mut picture = resize(&rectangle.crop(image), size, size, Filter::Bilinear);
+        if mirrored {
+            imageops::flip_horizontal_in_place(&mut picture);
+        }
         augmix.sample(picture.dimensions(), rng).apply(&picture, normalization)
     }
 
-    fn concat<T: Copy + Default + Send>(&self, view: impl Fn(usize) -> Vec<T> + Sync) -> Vec<T> {
+    /// The planes of all views; `fill` writes one view's.
+    fn concat<T: Copy + Default + Send>(&self, fill: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
         let samples = 3 * (self.config.size as usize).pow(2);
         let mut all = vec![T::default(); samples * self.config.count];
         all.par_chunks_exact_mut(samples)
             .enumerate()
-            .for_each(|(index, planes)| planes.copy_from_slice(&view(index)));
+            .for_each(|(index, planes)| fill(index, planes));
         all
     }
 }

@@ -3,6 +3,7 @@
 use image::{RgbImage, imageops};
 use mint_augment::affine::{Affine, rotate};
 use mint_augment::augmix::Mixture;
+use mint_augment::columns::Columns;
 use mint_augment::crop::{
     CropBox, RandomResizedCrop, center_box, resize_and_center_crop, short_side_size,
 };
@@ -79,6 +80,33 @@ fn random_resized_crops_match_pillow() {
         assert_same_pixels(&case["out"].to_string(), &view, &picture(&case["out"]));
     }
     assert_eq!(entries(&manifest, "rrc").len(), 8);
+}
+
+/// Planes as an image.
+fn interleaved(planes: &[u8]) -> RgbImage {
+    let plane = planes.len() / 3;
+    RgbImage::from_fn(SIZE, SIZE, |x, y| {
+        let place = (y * SIZE + x) as usize;
+        image::Rgb([planes[place], planes[plane + place], planes[2 * plane + place]])
+    })
+}
+
+#[test]
+fn crops_of_a_turned_picture_match_pillow() {
+    let manifest = manifest();
+    let mut planes = vec![0; 3 * (SIZE * SIZE) as usize];
+    for case in entries(&manifest, "base").iter().filter(|case| case["out_base224"].is_string()) {
+        let source = picture(case.get("decoded_rgb").unwrap_or(&case["in"]));
+        Columns::new(&source).resized_center(SIZE, &mut planes);
+        let expected = picture(&case["out_base224"]);
+        assert_same_pixels(&case["in"].to_string(), &interleaved(&planes), &expected);
+    }
+    for case in entries(&manifest, "rrc") {
+        let (rectangle, mirrored) = (crop_box(&case["ijhw"]), case["hflip"] == true);
+        Columns::new(&picture(&case["in"])).resized_crop(rectangle, SIZE, mirrored, &mut planes);
+        let expected = picture(&case["out"]);
+        assert_same_pixels(&case["out"].to_string(), &interleaved(&planes), &expected);
+    }
 }
 
 #[test]

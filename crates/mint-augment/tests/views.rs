@@ -1,7 +1,9 @@
 //! Laws of the view generator.
 
 use image::RgbImage;
-use mint_augment::crop::resize_and_center_crop;
+use mint_augment::columns::Columns;
+use mint_augment::crop::{CropBox, resize_and_center_crop};
+use mint_augment::resample::{Filter, resize};
 use mint_augment::{
     AugMix, Normalization, ViewConfig, ViewError, ViewGenerator, ViewPixels, ViewSeed, Views,
     pixels,
@@ -96,6 +98,29 @@ proptest! {
         let views = generator.views(&picture(width, height), SEED).expect("the image has pixels");
         let ViewPixels::Rgb8(samples) = views.pixels else { panic!("no AugMix was asked for") };
         prop_assert_eq!(samples.len(), count * 3 * 32 * 32);
+    }
+
+    #[test]
+    fn views_are_resized_crops_of_the_picture(
+        width in 1u32..150, height in 1u32..150, size in 1u32..70, mirrored: bool,
+        place in any::<[u32; 4]>(),
+    ) {
+        let picture = picture(width, height);
+        let (left, top) = (place[0] % width, place[1] % height);
+        let crop = CropBox {
+            top, left, height: 1 + place[2] % (height - top), width: 1 + place[3] % (width - left),
+        };
+        let mut expected = resize(&crop.crop(&picture), size, size, Filter::Bilinear);
+        if mirrored {
+            image::imageops::flip_horizontal_in_place(&mut expected);
+        }
+        let mut planes = vec![0; 3 * (size * size) as usize];
+        let columns = Columns::new(&picture);
+        columns.resized_crop(crop, size, mirrored, &mut planes);
+        prop_assert_eq!(&planes, &mint_augment::pixels::planes(&expected));
+        columns.resized_center(size, &mut planes);
+        let expected = resize_and_center_crop(&picture, size);
+        prop_assert_eq!(&planes, &mint_augment::pixels::planes(&expected));
     }
 
     #[test]
