@@ -7,7 +7,7 @@
 //! [`resize`](crate::resample::resize).
 
 use image::RgbImage;
-use pulp::Arch;
+use multiversion::multiversion;
 
 use crate::crop::{CropBox, center_box, short_side_size};
 use crate::resample::{Filter, HALF, Taps, clip8};
@@ -101,55 +101,110 @@ impl Columns {
         }
         let height = last.saturating_sub(first);
         let stride = self.height as usize;
-        let mut column = vec![0; height];
+        let mut blended = vec![0; TURNED * height];
         let mut narrow = vec![0; height * columns];
-        Arch::new().dispatch(|| {
-            for channel in 0..CHANNELS {
-                let plane = channel * self.width as usize * stride;
-                let taps = across.iter().skip(window.left as usize).take(columns);
-                for (x, (start, weights)) in taps.enumerate() {
+        for channel in 0..CHANNELS {
+            let plane = channel * self.width as usize * stride;
+            let taps: Vec<(usize, &[i32])> =
+                across.iter().skip(window.left as usize).take(columns).collect();
+            for x in (0..columns).step_by(TURNED) {
+                let together = TURNED.min(columns - x);
+                for (index, column) in blended.chunks_exact_mut(height).take(together).enumerate() {
+                    let x = x + index;
+                    let (start, weights) = taps[if mirrored { columns - 1 - x } else { x }];
                     let begin = plane
                         + (source.left as usize + start) * stride
                         + source.top as usize
                         + first;
-                    blend(&self.samples[begin..], stride, weights, &mut column);
-                    let x = if mirrored { columns - 1 - x } else { x };
-                    let places = narrow[x..].iter_mut().step_by(columns);
-                    places.zip(&column).for_each(|(place, sample)| *place = *sample);
+                    blend(&self.samples[begin..], stride, weights, column);
                 }
-                let target = &mut planes[channel * rows * columns..][..rows * columns];
-                let lines = target.chunks_exact_mut(columns);
-                for (line, (start, weights)) in lines.zip(wanted.clone()) {
-                    blend(&narrow[(start - first) * columns..], columns, weights, line);
-                }
+                turn(&blended, height, together, &mut narrow[x..], columns);
             }
-        });
+            let target = &mut planes[channel * rows * columns..][..rows * columns];
+            let lines = target.chunks_exact_mut(columns);
+            for (line, (start, weights)) in lines.zip(wanted.clone()) {
+                blend(&narrow[(start - first) * columns..], columns, weights, line);
+            }
+        }
     }
 }
 
 /// The weighted sum of lines that are `stride` apart, rounded to 8 bits.
-#[inline(always)]
+///
+/// The weights of a sample add up to 2^22, so sums of 8-bit samples stay within 32 bits: nothing
+/// wraps, and without a check for it the compiler can use vectors.
+#[multiversion(targets = "simd")]
 fn blend(lines: &[u8], stride: usize, weights: &[i32], target: &mut [u8]) {
     const LANES: usize = 32;
     let length = target.len();
-    let (chunks, rest) = target.as_chunks_mut::<LANES>();
-    for (index, chunk) in chunks.iter_mut().enumerate() {
+    if length < LANES {
+        for (index, sample) in target.iter_mut().enumerate() {
+            let mut sum = HALF;
+            for (tap, weight) in weights.iter().enumerate() {
+                sum =
+                    sum.wrapping_add(i32::from(lines[tap * stride + index]).wrapping_mul(*weight));
+            }
+            *sample = clip8(sum);
+        }
+        return;
+    }
+    let mut begin = 0;
+    while begin < length {
+        // The last samples are computed twice where the length is no multiple.
+        begin = begin.min(length - LANES);
         let mut sums = [HALF; LANES];
         for (tap, weight) in weights.iter().enumerate() {
-            let line = &lines[tap * stride + index * LANES..][..LANES];
+            let line = &lines[tap * stride + begin..][..LANES];
             for lane in 0..LANES {
-                sums[lane] += i32::from(line[lane]) * weight;
+                sums[lane] = sums[lane].wrapping_add(i32::from(line[lane]).wrapping_mul(*weight));
             }
         }
+        let mut samples = [0; LANES];
         for lane in 0..LANES {
-            chunk[lane] = clip8(sums[lane]);
+            samples[lane] = clip8(sums[lane]);
+        }
+        target[begin..begin + LANES].copy_from_slice(&samples);
+        begin += LANES;
+    }
+}
+
+/// Columns that are turned at once.
+const TURNED: usize = 16;
+
+/// Writes columns of `height` samples, which lie one after the other, as rows that are `stride`
+/// apart.
+#[multiversion(targets = "simd")]
+fn turn(columns: &[u8], height: usize, n_columns: usize, rows: &mut [u8], stride: usize) {
+    let mut done = 0;
+    if n_columns == TURNED {
+        while done + TURNED <= height {
+            let mut square = [[0; TURNED]; TURNED];
+            for (index, line) in square.iter_mut().enumerate() {
+                line.copy_from_slice(&columns[index * height + done..][..TURNED]);
+            }
+            // Four rounds of interleaving the first half of the lines with the second.
+            for _ in 0..4 {
+                let mut next = [[0; TURNED]; TURNED];
+                for pair in 0..TURNED / 2 {
+                    let (a, b) = (square[pair], square[pair + TURNED / 2]);
+                    for lane in 0..TURNED / 2 {
+                        next[2 * pair][2 * lane] = a[lane];
+                        next[2 * pair][2 * lane + 1] = b[lane];
+                        next[2 * pair + 1][2 * lane] = a[lane + TURNED / 2];
+                        next[2 * pair + 1][2 * lane + 1] = b[lane + TURNED / 2];
+                    }
+                }
+                square = next;
+            }
+            for (index, line) in square.iter().enumerate() {
+                rows[(done + index) * stride..][..TURNED].copy_from_slice(line);
+            }
+            done += TURNED;
         }
     }
-    let begin = length - rest.len();
-    for (index, sample) in rest.iter_mut().enumerate() {
-        let taps = weights.iter().enumerate();
-        let products =
-            taps.map(|(tap, weight)| i32::from(lines[tap * stride + begin + index]) * weight);
-        *sample = clip8(HALF + products.sum::<i32>());
+    for row in done..height {
+        for column in 0..n_columns {
+            rows[row * stride + column] = columns[column * height + row];
+        }
     }
 }

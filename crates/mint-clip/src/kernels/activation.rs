@@ -1,8 +1,9 @@
 //! The MLP's activation and its derivative.
 
 use burn::tensor::Tensor;
+use multiversion::multiversion;
 
-use super::vector::{exp, vectorized};
+use super::vector::exp;
 use super::{CpuTensor, tensor};
 use crate::activation::QUICK_GELU;
 use crate::config::Activation;
@@ -14,7 +15,8 @@ pub fn activate<const D: usize>(activation: Activation, x: &Tensor<D>) -> Option
     }
     let shape = x.dims();
     let x = CpuTensor::new(x.clone())?;
-    let values = vectorized(|| x.values().iter().map(|&x| quick_gelu(x)).collect());
+    let mut values = vec![0.0; x.values().len()];
+    quick_gelu_each(x.values(), &mut values);
     Some(tensor(values, shape))
 }
 
@@ -29,27 +31,34 @@ pub fn activate_pullback<const D: usize>(
     }
     let shape = x.dims();
     let (x, gradient) = (CpuTensor::new(x.clone())?, CpuTensor::new(gradient.clone())?);
-    let pairs = x.values().iter().zip(gradient.values());
-    let values = vectorized(|| {
-        pairs
-            .map(|(&x, gradient)| {
-                let gate = gate(x);
-                gradient * gate * (1.0 + QUICK_GELU as f32 * x * (1.0 - gate))
-            })
-            .collect()
-    });
+    let mut values = vec![0.0; x.values().len()];
+    quick_gelu_pullback_each(x.values(), gradient.values(), &mut values);
     Some(tensor(values, shape))
 }
 
-/// Adds a bias to each row and applies the activation, in place.
+/// Adds a bias to each row and applies QuickGELU, in place.
+#[multiversion(targets = "simd")]
 pub(super) fn add_and_activate(rows: &mut [f32], bias: &[f32]) {
-    vectorized(|| {
-        for row in rows.chunks_exact_mut(bias.len()) {
-            for (value, bias) in row.iter_mut().zip(bias) {
-                *value = quick_gelu(*value + bias);
-            }
+    for row in rows.chunks_exact_mut(bias.len()) {
+        for (value, bias) in row.iter_mut().zip(bias) {
+            *value = quick_gelu(*value + bias);
         }
-    });
+    }
+}
+
+#[multiversion(targets = "simd")]
+fn quick_gelu_each(x: &[f32], results: &mut [f32]) {
+    for (result, x) in results.iter_mut().zip(x) {
+        *result = quick_gelu(*x);
+    }
+}
+
+#[multiversion(targets = "simd")]
+fn quick_gelu_pullback_each(x: &[f32], gradient: &[f32], results: &mut [f32]) {
+    for ((result, x), gradient) in results.iter_mut().zip(x).zip(gradient) {
+        let gate = gate(*x);
+        *result = gradient * gate * (1.0 + QUICK_GELU as f32 * x * (1.0 - gate));
+    }
 }
 
 /// `x * sigmoid(1.702 x)`

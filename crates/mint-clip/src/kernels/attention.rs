@@ -1,9 +1,10 @@
 //! Attention of all heads, reading and writing heads where they lie in `[batch, token, width]`.
 
 use burn::tensor::Tensor;
+use multiversion::multiversion;
 
 use super::linear::{Matrix, multiply, row_major};
-use super::vector::{add_scaled, dot, softmax, vectorized};
+use super::vector::{add_scaled, dot, softmax};
 use super::{CpuTensor, tensor};
 
 /// Number of heads, and which keys a query sees.
@@ -128,16 +129,8 @@ pub fn attend_pullback(
                 1.0,
             );
         }
-        vectorized(|| {
-            for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
-                let own = row * width..row * width + head_width;
-                let total = dot(&output[own.clone()], &gradient[own]);
-                let probabilities = &probabilities[row * keys..(row + 1) * keys];
-                for (score, probability) in scores.iter_mut().zip(probabilities) {
-                    *score = probability * (*score - total);
-                }
-            }
-        });
+        let rows = Rows { queries, keys, width, head_width };
+        score_gradients(rows, output, gradient, probabilities, &mut scores);
         // SAFETY: as above.
         unsafe {
             multiply(
@@ -234,19 +227,15 @@ impl Operands {
                 );
             }
         }
-        vectorized(|| {
-            for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
-                let (seen, hidden) = scores.split_at_mut(self.seen(row));
-                if queries <= FEW_QUERIES {
-                    let query = &query[row * width..][..head_width];
-                    for (score, key) in seen.iter_mut().zip(key.chunks(width)) {
-                        *score = dot(query, &key[..head_width]);
-                    }
-                }
-                softmax(seen, scale);
-                hidden.fill(0.0);
-            }
-        });
+        let rows = Rows { queries, keys, width, head_width };
+        if queries <= FEW_QUERIES {
+            few_scores(rows, query, key, scores);
+        }
+        for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
+            let (seen, hidden) = scores.split_at_mut(self.seen(row));
+            softmax_row(seen, scale);
+            hidden.fill(0.0);
+        }
     }
 
     /// The values' average by the probabilities, into the head's place of the output.
@@ -271,14 +260,62 @@ impl Operands {
             }
             return;
         }
-        vectorized(|| {
-            for (row, probabilities) in probabilities.chunks_exact(keys).enumerate() {
-                let output = &mut output[row * width..][..head_width];
-                let values = value.chunks(width).take(self.seen(row));
-                for (probability, value) in probabilities.iter().zip(values) {
-                    add_scaled(output, *probability, &value[..head_width]);
-                }
-            }
-        });
+        few_averages(Rows { queries, keys, width, head_width }, probabilities, value, output);
+    }
+}
+
+/// How the rows of one head lie: `queries` and `keys` rows of `head_width` values, `width` apart;
+/// scores and probabilities have `keys` values a row.
+#[derive(Clone, Copy)]
+struct Rows {
+    queries: usize,
+    keys: usize,
+    width: usize,
+    head_width: usize,
+}
+
+#[multiversion(targets = "simd")]
+fn softmax_row(row: &mut [f32], scale: f32) {
+    softmax(row, scale);
+}
+
+/// Scores of all keys for few queries.
+#[multiversion(targets = "simd")]
+fn few_scores(rows: Rows, query: &[f32], key: &[f32], scores: &mut [f32]) {
+    for (row, scores) in scores.chunks_exact_mut(rows.keys).enumerate() {
+        let query = &query[row * rows.width..][..rows.head_width];
+        for (score, key) in scores.iter_mut().zip(key.chunks(rows.width)) {
+            *score = dot(query, &key[..rows.head_width]);
+        }
+    }
+}
+
+/// The values' averages for few queries, added to the output.
+#[multiversion(targets = "simd")]
+fn few_averages(rows: Rows, probabilities: &[f32], value: &[f32], output: &mut [f32]) {
+    for (row, probabilities) in probabilities.chunks_exact(rows.keys).enumerate() {
+        let output = &mut output[row * rows.width..][..rows.head_width];
+        for (probability, value) in probabilities.iter().zip(value.chunks(rows.width)) {
+            add_scaled(output, *probability, &value[..rows.head_width]);
+        }
+    }
+}
+
+/// Turns `do v^T` into the gradients at the scores: `p (do v^T - sum(o do))`.
+#[multiversion(targets = "simd")]
+fn score_gradients(
+    rows: Rows,
+    output: &[f32],
+    gradient: &[f32],
+    probabilities: &[f32],
+    scores: &mut [f32],
+) {
+    for (row, scores) in scores.chunks_exact_mut(rows.keys).take(rows.queries).enumerate() {
+        let own = row * rows.width..row * rows.width + rows.head_width;
+        let total = dot(&output[own.clone()], &gradient[own]);
+        let probabilities = &probabilities[row * rows.keys..(row + 1) * rows.keys];
+        for (score, probability) in scores.iter_mut().zip(probabilities) {
+            *score = probability * (*score - total);
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use burn::tensor::Tensor;
 use gemm::Parallelism;
+use multiversion::multiversion;
 
 use super::activation::add_and_activate;
-use super::vector::vectorized;
 use super::{CpuTensor, tensor};
 use crate::config::Activation;
 
@@ -70,13 +70,7 @@ pub fn linear_added(
     let Some(own) = CpuTensor::new(residual) else { return Err(shared) };
     drop(shared);
     let mut values = own.into_values();
-    vectorized(|| {
-        for row in values.chunks_exact_mut(outer) {
-            for (value, bias) in row.iter_mut().zip(bias.values()) {
-                *value += bias;
-            }
-        }
-    });
+    add_to_rows(&mut values, bias.values());
     let rows = values.len() / outer;
     accumulate(rows, inner, outer, x.values(), weight.values(), &mut values);
     Ok(tensor(values, shape))
@@ -91,6 +85,15 @@ pub fn linear_pullback(weight: Tensor<2>, gradient: &Tensor<3>) -> Option<Tensor
     let transposed = Matrix { values: weight.values(), row_stride: 1, column_stride: outer };
     let values = new_product([rows, outer, inner], row_major(gradient.values(), outer), transposed);
     Some(tensor(values, [batch, tokens, inner]))
+}
+
+#[multiversion(targets = "simd")]
+fn add_to_rows(rows: &mut [f32], bias: &[f32]) {
+    for row in rows.chunks_exact_mut(bias.len()) {
+        for (value, bias) in row.iter_mut().zip(bias) {
+            *value += bias;
+        }
+    }
 }
 
 fn product(rows: usize, inner: usize, outer: usize, x: &[f32], weight: &[f32]) -> Vec<f32> {

@@ -1,8 +1,9 @@
 //! Layer normalisation.
 
 use burn::tensor::Tensor;
+use multiversion::multiversion;
 
-use super::vector::{dot, sum, vectorized};
+use super::vector::{dot, sum};
 use super::{CpuTensor, tensor};
 use crate::config::LAYER_NORM_EPSILON;
 
@@ -18,25 +19,13 @@ pub fn norm_traced(
     let (weight, bias) = (CpuTensor::new(weight)?, CpuTensor::new(bias)?);
     let (weight, bias) = (weight.values(), bias.values());
     let rows = batch * tokens;
-    let mut output = Vec::with_capacity(rows * width);
-    let mut normalized = Vec::with_capacity(rows * width);
-    let mut inverse_std = Vec::with_capacity(rows);
-    vectorized(|| {
-        for row in x.values().chunks_exact(width) {
-            let mean = sum(row) / width as f32;
-            let start = normalized.len();
-            normalized.extend(row.iter().map(|value| value - mean));
-            let centered = &mut normalized[start..];
-            let variance = dot(centered, centered) / width as f32;
-            let inverse = 1.0 / (variance + LAYER_NORM_EPSILON as f32).sqrt();
-            for value in centered.iter_mut() {
-                *value *= inverse;
-            }
-            let parts = centered.iter().zip(weight).zip(bias);
-            output.extend(parts.map(|((value, weight), bias)| value * weight + bias));
-            inverse_std.push(inverse);
-        }
-    });
+    let (mut output, mut normalized) = (vec![0.0; rows * width], vec![0.0; rows * width]);
+    let mut inverse_std = vec![0.0; rows];
+    let each = x.values().chunks_exact(width).zip(output.chunks_exact_mut(width));
+    let each = each.zip(normalized.chunks_exact_mut(width)).zip(&mut inverse_std);
+    for (((x, output), normalized), inverse_std) in each {
+        *inverse_std = norm_row(x, weight, bias, normalized, output);
+    }
     let shape = [batch, tokens, width];
     Some((
         tensor(output, shape),
@@ -57,22 +46,52 @@ pub fn norm_pullback(
     let inverse_std = CpuTensor::new(inverse_std.clone())?;
     let (weight, gradient) = (CpuTensor::new(weight)?, CpuTensor::new(gradient.clone())?);
     let weight = weight.values();
-    let mut result = Vec::with_capacity(gradient.values().len());
-    let mut scaled = vec![0.0; width];
-    vectorized(|| {
-        let rows = gradient.values().chunks_exact(width);
-        let rows = rows.zip(normalized.values().chunks_exact(width)).zip(inverse_std.values());
-        for ((gradient, normalized), inverse) in rows {
-            for ((scaled, gradient), weight) in scaled.iter_mut().zip(gradient).zip(weight) {
-                *scaled = gradient * weight;
-            }
-            let mean = sum(&scaled) / width as f32;
-            let projection = dot(&scaled, normalized) / width as f32;
-            let pairs = scaled.iter().zip(normalized);
-            result.extend(
-                pairs.map(|(scaled, value)| (scaled - mean - value * projection) * inverse),
-            );
-        }
-    });
+    let mut result = vec![0.0; gradient.values().len()];
+    let each = gradient.values().chunks_exact(width).zip(normalized.values().chunks_exact(width));
+    let each = each.zip(inverse_std.values()).zip(result.chunks_exact_mut(width));
+    for (((gradient, normalized), inverse), result) in each {
+        pull_row(gradient, weight, normalized, *inverse, result);
+    }
     Some(tensor(result, shape))
+}
+
+/// Gives `1 / std`.
+#[multiversion(targets = "simd")]
+fn norm_row(
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    normalized: &mut [f32],
+    output: &mut [f32],
+) -> f32 {
+    let mean = sum(x) / x.len() as f32;
+    for (centered, x) in normalized.iter_mut().zip(x) {
+        *centered = x - mean;
+    }
+    let variance = dot(normalized, normalized) / x.len() as f32;
+    let inverse = 1.0 / (variance + LAYER_NORM_EPSILON as f32).sqrt();
+    let parameters = weight.iter().zip(bias);
+    for ((value, output), (weight, bias)) in normalized.iter_mut().zip(output).zip(parameters) {
+        *value *= inverse;
+        *output = *value * weight + bias;
+    }
+    inverse
+}
+
+#[multiversion(targets = "simd")]
+fn pull_row(
+    gradient: &[f32],
+    weight: &[f32],
+    normalized: &[f32],
+    inverse: f32,
+    result: &mut [f32],
+) {
+    for ((scaled, gradient), weight) in result.iter_mut().zip(gradient).zip(weight) {
+        *scaled = gradient * weight;
+    }
+    let mean = sum(result) / result.len() as f32;
+    let projection = dot(result, normalized) / result.len() as f32;
+    for (scaled, value) in result.iter_mut().zip(normalized) {
+        *scaled = (*scaled - mean - value * projection) * inverse;
+    }
 }

@@ -1,13 +1,7 @@
 //! Loops that the compiler turns into vector instructions.
-
-use pulp::Arch;
-
-/// Runs `work` compiled for the widest vectors that this processor has.
-///
-/// Everything that `work` calls must be inlined to profit.
-pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
-    Arch::new().dispatch(work)
-}
+//!
+//! They are inlined into functions that `multiversion` compiles once for each vector extension and
+//! chooses between at run time.
 
 /// Partial results that reductions keep side by side.
 const LANES: usize = 16;
