@@ -153,17 +153,18 @@ fn blend(lines: &[u8], stride: usize, weights: &[i32], target: &mut [u8]) {
         // The last samples are computed twice where the length is no multiple.
         begin = begin.min(length - LANES);
         let mut sums = [HALF; LANES];
-        for (tap, weight) in weights.iter().enumerate() {
-            let line = &lines[tap * stride + begin..][..LANES];
+        let mut place = begin;
+        for weight in weights {
+            let line: &[u8; LANES] = lines[place..].first_chunk().expect("lines are long enough");
             for lane in 0..LANES {
                 sums[lane] = sums[lane].wrapping_add(i32::from(line[lane]).wrapping_mul(*weight));
             }
+            place += stride;
         }
-        let mut samples = [0; LANES];
+        let samples: &mut [u8; LANES] = target[begin..].first_chunk_mut().expect("it fits");
         for lane in 0..LANES {
             samples[lane] = clip8(sums[lane]);
         }
-        target[begin..begin + LANES].copy_from_slice(&samples);
         begin += LANES;
     }
 }

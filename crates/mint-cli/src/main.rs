@@ -13,6 +13,11 @@ use clap::Parser;
 
 use crate::args::{Cli, Command};
 
+/// Keeps large blocks at hand: the tensors of one image have the sizes of the next one's, and the
+/// system would clear their memory each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     output::start_logging();

@@ -11,6 +11,10 @@ use mint_eval::view_tensor;
 /// The fastest of so many runs counts.
 const RUNS: u64 = 15;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let generator = ViewGenerator::new(ViewConfig::default()).expect("the defaults are valid");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
