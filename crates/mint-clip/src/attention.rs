@@ -59,14 +59,14 @@ pub enum Mask {
 #[derive(Debug, Clone)]
 pub struct AttentionTrace {
     query: Tensor<3>,
-    /// Extra and own keys and values together.
-    all: KeyValue,
+    own: KeyValue,
+    /// As they were given: a batch of 1 is not repeated, which saves much memory where all classes
+    /// share a prefix.
+    extra: Option<KeyValue>,
     /// Shape: `[batch, head, query token, key token]`.
     probabilities: Tensor<4>,
     /// Output of all heads. Shape: `[batch, query token, width]`.
     output: Tensor<3>,
-    /// Number of extra tokens, which come first.
-    n_extra: usize,
 }
 
 /// Gradients at queries, keys and values.
@@ -118,15 +118,14 @@ impl Attention {
     ) -> (Tensor<3>, AttentionTrace) {
         let Projected { query, own } = projected;
         let shape = self.shape(&extra, mask);
-        let n_extra = extra.as_ref().map_or(0, |extra| extra.key.dims()[1]);
-        let all = own.after(extra);
+        let all = own.clone().after(extra.clone());
         let traced = kernels::attend_traced(&query, &all.key, &all.value, shape);
         let (output, probabilities) = traced.unwrap_or_else(|| {
             let probabilities = self.probabilities(query.clone(), all.key.clone(), shape);
             let heads = probabilities.clone().matmul(self.split_heads(all.value.clone()));
             (merge_heads(heads), probabilities)
         });
-        (output.clone(), AttentionTrace { query, all, probabilities, output, n_extra })
+        (output.clone(), AttentionTrace { query, own, extra, probabilities, output })
     }
 
     /// Gradients at queries, keys and values from the gradient at the output of
@@ -136,13 +135,15 @@ impl Attention {
         trace: &AttentionTrace,
         gradient: Tensor<3>,
     ) -> AttentionGradient {
-        let AttentionTrace { query, all, probabilities, output, n_extra } = trace;
+        let AttentionTrace { query, own, extra, probabilities, output } = trace;
+        let all = own.clone().after(extra.clone());
         let operands = [query, &all.key, &all.value];
         let fused =
             kernels::attend_pullback(operands, probabilities, output, &gradient, self.heads);
         let [query, key, value] =
-            fused.unwrap_or_else(|| self.attend_pullback_plainly(trace, gradient));
-        let (extra, own) = KeyValue { key, value }.split(*n_extra);
+            fused.unwrap_or_else(|| self.attend_pullback_plainly(trace, all, gradient));
+        let n_extra = extra.as_ref().map_or(0, |extra| extra.key.dims()[1]);
+        let (extra, own) = KeyValue { key, value }.split(n_extra);
         AttentionGradient { query, own, extra }
     }
 
@@ -151,9 +152,10 @@ impl Attention {
     fn attend_pullback_plainly(
         &self,
         trace: &AttentionTrace,
+        all: KeyValue,
         gradient: Tensor<3>,
     ) -> [Tensor<3>; 3] {
-        let AttentionTrace { query, all, probabilities, output, .. } = trace.clone();
+        let AttentionTrace { query, probabilities, output, .. } = trace.clone();
         let [query, key, all_values, output, gradient] =
             [query, all.key, all.value, output, gradient].map(|x| self.split_heads(x));
         let value = probabilities.clone().transpose().matmul(gradient.clone());
