@@ -2,7 +2,9 @@
 
 mod bench_all;
 mod bench_peer;
+mod cost_curves;
 mod fetch;
+mod process;
 mod random_weights;
 mod tidy;
 
@@ -17,6 +19,8 @@ enum Task {
     BenchAll(bench_all::BenchAllArgs),
     /// Measure this project beside PyTorch on the same inputs, and compare the predictions
     BenchPeer(bench_peer::BenchPeerArgs),
+    /// Measure what MINT costs against its settings, and draw it
+    CostCurves(cost_curves::CostCurvesArgs),
     /// Fetch published weights and trained prompts
     Fetch(fetch::FetchArgs),
     /// Write CLIP weights of a published size with random values, to measure time and memory
@@ -29,6 +33,7 @@ fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::BenchAll(args) => bench_all::run(&args),
         Task::BenchPeer(args) => bench_peer::run(&args),
+        Task::CostCurves(args) => cost_curves::run(&args),
         Task::Fetch(args) => fetch::run(&args),
         Task::RandomWeights(args) => random_weights::run(&args),
         Task::Tidy => tidy::run(),

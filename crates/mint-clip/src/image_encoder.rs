@@ -44,6 +44,15 @@ impl ImageEncoder {
         Tensor::cat(embeddings, 0)
     }
 
+    /// [`ImageEncoder::forward`] with a job for each view, so that each embedding has the bits that
+    /// it has alone: for the clean views of several images.
+    pub fn forward_each(&self, pixels: Tensor<4>) -> Tensor<2> {
+        let embeddings = self.lanes.map((0..pixels.dims()[0]).collect(), |view| {
+            self.tower.forward(pixels.clone().narrow(0, view, 1))
+        });
+        Tensor::cat(embeddings, 0)
+    }
+
     /// A pass over all views without prompts; see [`VisionTower::unprompted_pass`].
     pub fn unprompted_pass(&self, pixels: Tensor<4>, config: &PassConfig) -> UnpromptedPass {
         let jobs = self.view_jobs(pixels.dims()[0]);

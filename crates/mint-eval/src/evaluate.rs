@@ -174,11 +174,13 @@ impl<'a> Evaluation<'a> {
         let LoopConfig { loader_threads, ahead, strict } = settings;
         let seed = self.config.seed;
         let loader = Loader::new(set.clone(), generator, seed, indices, loader_threads, ahead);
+        let mut group = Vec::new();
         for (position, (index, views)) in loader.enumerate() {
             let views = match views {
                 Ok(views) => views,
                 Err(error) if strict => return Err(error.into()),
                 Err(error) => {
+                    self.images(set, &mut group, &mut tallies, observer)?;
                     observer.unreadable(&error);
                     unreadable += 1;
                     write_error(set, index, &error, &mut tallies)?;
@@ -186,13 +188,15 @@ impl<'a> Evaluation<'a> {
                 }
             };
             let pixels = view_tensor(views, &view_config.normalization, &self.clip.device);
-            self.image(set, index, pixels, &mut tallies)?;
-            if let Some(record) = record {
-                self.save_memory(set, record, done + position + 1)?;
+            group.push((index, pixels));
+            if group.len() == self.images_at_once() {
+                self.images(set, &mut group, &mut tallies, observer)?;
+                if let Some(record) = record {
+                    self.save_memory(set, record, done + position + 1)?;
+                }
             }
-            let accuracies: Vec<Accuracy> = tallies.iter().map(|tally| tally.accuracy).collect();
-            observer.image(&accuracies);
         }
+        self.images(set, &mut group, &mut tallies, observer)?;
         observer.finish();
         Ok(self.rows(set, unreadable, &tallies))
     }
@@ -280,21 +284,58 @@ impl<'a> Evaluation<'a> {
         Ok(tallies)
     }
 
+    /// Clean views alone are too little work for all cores, so several images go together.
+    fn images_at_once(&self) -> usize {
+        const CLEAN_VIEWS: usize = 16;
+        if self.views(ViewDemand::All) == 1 { CLEAN_VIEWS } else { 1 }
+    }
+
+    /// Classifies a group of images, in their order, and empties it.
+    fn images(
+        &mut self,
+        set: &ImageSet,
+        group: &mut Vec<(usize, Tensor<4>)>,
+        tallies: &mut [Tally],
+        observer: &mut dyn Observer,
+    ) -> Result<(), EvalError> {
+        let clock = Instant::now();
+        let clean = (group.len() > 1).then(|| {
+            let pixels = group.iter().map(|(_, pixels)| pixels.clone().narrow(0, 0, 1)).collect();
+            self.clip.image.forward_each(Tensor::cat(pixels, 0))
+        });
+        let shared = clock.elapsed().as_secs_f64() / group.len().max(1) as f64;
+        for (position, (index, pixels)) in group.drain(..).enumerate() {
+            let clean = clean.as_ref().map(|clean| clean.clone().narrow(0, position, 1));
+            self.image(set, index, (pixels, clean), shared, tallies)?;
+            let accuracies: Vec<Accuracy> = tallies.iter().map(|tally| tally.accuracy).collect();
+            observer.image(&accuracies);
+        }
+        Ok(())
+    }
+
+    /// Classifies one image, of which the clean view's embedding may be there already.
+    ///
+    /// `shared` seconds were spent on it together with others; they count for the first method.
     fn image(
         &mut self,
         set: &ImageSet,
         index: usize,
-        pixels: Tensor<4>,
+        (pixels, clean): (Tensor<4>, Option<Tensor<2>>),
+        mut shared: f64,
         tallies: &mut [Tally],
     ) -> Result<(), EvalError> {
         let image = &set.images[index];
-        let views = &ImageViews::new(self.clip, pixels, &self.pass_config);
+        let views = ImageViews::new(self.clip, pixels, &self.pass_config);
+        let views = match clean {
+            Some(clean) => &views.with_clean_embedding(clean),
+            None => &views,
+        };
         let mut outcomes: Vec<(Outcome, f64)> = Vec::with_capacity(self.methods.len());
         for (id, method) in &mut self.methods {
             let clock = Instant::now();
             let outcome =
                 method.classify(views).map_err(|source| method_error(*id, set, source))?;
-            outcomes.push((outcome, clock.elapsed().as_secs_f64()));
+            outcomes.push((outcome, clock.elapsed().as_secs_f64() + std::mem::take(&mut shared)));
         }
         // Last, so that it reads what the methods computed and costs next to nothing.
         let zero_shot = self.zero_shot.classify(views);

@@ -28,6 +28,12 @@ impl<'a> ImageViews<'a> {
         }
     }
 
+    /// With the embedding of view 0 `[1, embed]`, which was computed together with those of other
+    /// images.
+    pub fn with_clean_embedding(self, embedding: Tensor<2>) -> Self {
+        Self { clean_embedding: OnceCell::from(embedding), ..self }
+    }
+
     /// The model that looks at the views.
     pub fn clip(&self) -> &'a Clip {
         self.clip

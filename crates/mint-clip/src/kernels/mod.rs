@@ -10,6 +10,8 @@ mod activation;
 mod attention;
 mod linear;
 mod norm;
+#[cfg(test)]
+mod tests;
 mod vector;
 
 use burn::backend::Flex;
