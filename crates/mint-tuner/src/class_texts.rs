@@ -10,6 +10,7 @@ pub const TEMPLATE: &str = "a photo of a {}.";
 
 /// What the texts of the classes are made of.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each method, not many")]
 pub enum ClassTexts {
     /// One template, with `{}` where the class name goes.
     Template(String),

@@ -56,6 +56,7 @@ pub fn linear_activated(
 /// `residual + x w + bias`, in the residual's memory unless others share it.
 ///
 /// Shapes: those of [`linear`], residual `[batch, token, out]`. The error gives the residual back.
+#[expect(clippy::result_large_err, reason = "the error is the tensor that was given")]
 pub fn linear_added(
     residual: Tensor<3>,
     x: &Tensor<3>,
