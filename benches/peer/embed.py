@@ -30,6 +30,8 @@ model = clip.load(weights)
 with torch.no_grad():
     rate(f"PyTorch {torch.__version__}", lambda: model.encode_image(pixels))
 session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
-name = session.get_inputs()[0].name
+name, (fixed, *_) = session.get_inputs()[0].name, session.get_inputs()[0].shape
+# An export may have its batch fixed.
+parts = numpy.split(pixels.numpy(), batch // fixed if isinstance(fixed, int) else 1)
 rate(f"onnxruntime {onnxruntime.__version__}",
-     lambda: session.run(None, {name: pixels.numpy().astype(numpy.float32)}))
+     lambda: [session.run(None, {name: part}) for part in parts])

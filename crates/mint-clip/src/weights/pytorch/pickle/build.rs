@@ -91,7 +91,7 @@ impl Machine<'_> {
         // Modules of TorchScript archives: bags of tensors and of further modules.
         if self.unknown == Unknown::Refuse && !class.starts_with("__torch__.") {
             return Err(format!(
-                "it asks to call `{class}`, which builds neither a tensor nor a container; it was not called, and the file is refused"
+                "it asks to call `{class}`, which builds neither a tensor nor a container; it was not called, and the file is refused (of a model that you trust, save the state dict with PyTorch and open that)"
             ));
         }
         Ok(Value::Object { class: class.clone(), state: None })
