@@ -78,9 +78,14 @@ impl Model {
             let files = checksums(&checkpoint)?;
             (checkpoint, files)
         };
-        if checkpoint.logit_scale()?.1 == Origin::Assumed {
+        if !embedded && checkpoint.logit_scale()?.1 == Origin::Assumed {
             output::note(
                 "note: the weight files do not state the scale of the logits; 100 is assumed, as in all published models (`--logit-scale` overrides)",
+            );
+        }
+        if !embedded && checkpoint.activation().1 == &Origin::Assumed {
+            output::note(
+                "note: nothing states the activation; QuickGELU is assumed, as in OpenAI's models (keep the model's configuration beside the file, or give `--activation`)",
             );
         }
         let (device, lanes) = compute(args.backend, args.threads);

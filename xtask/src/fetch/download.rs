@@ -75,13 +75,13 @@ impl Downloader {
                 .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         }
         let partial = with_suffix(target, ".partial");
-        if wanted.sha256.is_none() {
-            // Nothing could tell whether the rest belongs to what was begun earlier.
-            remove_if_there(&partial)?;
-        }
         let bar = self.bar(wanted);
         let mut reasons = Vec::new();
         for url in &wanted.urls {
+            if wanted.sha256.is_none() {
+                // Nothing could tell whether the rest belongs to what was begun elsewhere.
+                remove_if_there(&partial)?;
+            }
             match self.fetch_from(url, wanted, &partial, &bar)? {
                 Ok(()) => {
                     bar.finish_and_clear();
@@ -146,9 +146,8 @@ impl Downloader {
             .user_agent(concat!("mint-xtask/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
-        let mut failures = 0;
+        let (mut failures, mut largest) = (0, length(partial));
         loop {
-            let before = length(partial);
             let reason = match self.attempt(&agent, url, wanted, partial, bar) {
                 End::Whole => match self.check_partial(wanted, partial)? {
                     Ok(()) => return Ok(Ok(())),
@@ -159,7 +158,8 @@ impl Downloader {
                 End::Fatal(error) => return Err(error),
             };
             // As long as bytes come in, attempts do not count.
-            failures = if length(partial) > before { 1 } else { failures + 1 };
+            failures = if length(partial) > largest { 1 } else { failures + 1 };
+            largest = largest.max(length(partial));
             if failures >= self.attempts {
                 return Ok(Err(format!("{reason} ({failures} attempts)")));
             }

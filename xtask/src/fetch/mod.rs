@@ -16,6 +16,9 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use self::download::{Downloader, State, Wanted};
 
+/// The Hugging Face Hub.
+const HUB: &str = "https://huggingface.co";
+
 #[derive(Debug, Args)]
 pub struct FetchArgs {
     #[command(subcommand)]
@@ -71,7 +74,7 @@ struct Options {
     #[arg(long, value_name = "URL")]
     mirror: Vec<String>,
     /// The Hugging Face Hub, or a mirror of it
-    #[arg(long, value_name = "URL", env = "HF_ENDPOINT", default_value = "https://huggingface.co")]
+    #[arg(long, value_name = "URL", env = "HF_ENDPOINT", default_value = HUB)]
     hub: String,
 }
 
@@ -110,14 +113,15 @@ fn fetch(what: &What, downloader: &Downloader) -> anyhow::Result<Vec<String>> {
     match what {
         What::Weights { model, format, options } => {
             let folder = options.folder("data/weights");
-            let files = sources::weights(model, *format, &options.hub)?;
+            let files = sources::weights(model, *format, options.hub())?;
             let files: Vec<_> = files.into_iter().map(|file| options.mirrored(file)).collect();
             files.iter().map(|file| fetch_file(file, &folder, options, downloader)).collect()
         }
         What::Hub { repository, files, revision, options } => {
-            let folder = options.folder("data/weights");
+            // Repositories call their files alike.
+            let folder = options.folder("data/weights").join(repository.replace('/', "--"));
             let file = |file: &String| {
-                let wanted = sources::hub_file(&options.hub, repository, revision, file)?;
+                let wanted = sources::hub_file(options.hub(), repository, revision, file)?;
                 fetch_file(&options.mirrored(wanted), &folder, options, downloader)
             };
             files.iter().map(file).collect()
@@ -163,6 +167,11 @@ fn fetch_file(
 impl Options {
     fn folder(&self, default: &str) -> PathBuf {
         self.into.clone().unwrap_or_else(|| default.into())
+    }
+
+    /// The Hub; a variable that is set to nothing counts as not set.
+    fn hub(&self) -> &str {
+        if self.hub.is_empty() { HUB } else { &self.hub }
     }
 
     /// The mirrors come first.

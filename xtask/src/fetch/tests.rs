@@ -325,7 +325,8 @@ fn without_a_published_checksum_the_first_one_counts() {
     assert!(lines[0].contains("was recorded"), "{lines:?}");
     assert_eq!(server.requests()[0].path, "/laion/some-clip/resolve/refs%2Fpr%2F1/sub/model.pt");
     assert!(hub(true).expect("it is the same")[0].contains("is the same"));
-    fs::write(place.target(), b"changed").expect("a file");
+    let target = place.folder.path().join("laion--some-clip/model.pt");
+    fs::write(target, b"changed").expect("a file");
     assert!(hub(true).expect_err("it was changed").contains("SHA-256"));
     assert_eq!(server.requests().len(), 1);
 }

@@ -8,7 +8,7 @@ use ::safetensors::tensor::{Dtype, TensorView};
 
 use super::model_settings::{ACTIVATION, IMAGE_HEADS, TEXT_HEADS};
 use super::names::{self, LOGIT_SCALE};
-use super::{Checkpoint, NumberType, StoredTensor, WeightsError};
+use super::{Checkpoint, NumberType, Origin, StoredTensor, WeightsError};
 
 /// A tensor that is about to be written.
 struct Output {
@@ -21,7 +21,7 @@ impl Checkpoint {
     /// Writes both towers to a new file, whole or not at all.
     ///
     /// Numbers keep their type (double precision becomes single precision). The activation and
-    /// the numbers of heads go into the file's metadata, after what `metadata` has.
+    /// the numbers of heads go into the file's metadata, but what is only assumed stays out, after what `metadata` has.
     pub fn write(
         &self,
         file: &Path,
@@ -29,7 +29,9 @@ impl Checkpoint {
     ) -> Result<(), WeightsError> {
         let config = self.config()?;
         metadata.insert("format".to_owned(), "pt".to_owned());
-        metadata.insert(ACTIVATION.to_owned(), config.activation.to_string());
+        if self.activation().1 != &Origin::Assumed {
+            metadata.insert(ACTIVATION.to_owned(), config.activation.to_string());
+        }
         metadata.insert(IMAGE_HEADS.to_owned(), config.vision.heads.to_string());
         metadata.insert(TEXT_HEADS.to_owned(), config.text.heads.to_string());
         let outputs = self.outputs()?;
@@ -59,7 +61,10 @@ impl Checkpoint {
             let parts: Vec<_> = parts.iter().filter_map(|part| self.stored(part)).collect();
             outputs.insert(name, stack(&parts)?);
         }
-        let (scale, _) = self.logit_scale()?;
+        let (scale, origin) = self.logit_scale()?;
+        if origin == Origin::Assumed {
+            return Ok(outputs);
+        }
         let stored = self.stored(LOGIT_SCALE).filter(|_| !self.overrides_logit_scale());
         let scale = match stored {
             Some(stored) => Output { shape: Vec::new(), ..stack(&[stored])? },

@@ -100,7 +100,9 @@ impl Checkpoint {
         };
         let (file, layout) = (first.file.clone(), first.layout);
         let mut problems = Vec::new();
-        if parts.iter().any(|part| part.layout != layout) {
+        // OpenCLIP's layout is OpenAI's with another prefix; exports of single towers may mix them.
+        let is_hugging_face = |layout: Layout| layout == Layout::HuggingFace;
+        if parts.iter().any(|part| is_hugging_face(part.layout) != is_hugging_face(layout)) {
             problems.push("the files use the names of different layouts".to_owned());
         }
         let mut checkpoint = Self {
@@ -148,8 +150,10 @@ impl Checkpoint {
 
     /// Compares the tensors with those that towers of these dimensions have.
     fn check(&self, problems: &mut Vec<String>) {
+        let mut used = BTreeSet::from([LOGIT_SCALE.to_owned()]);
         for tower in self.towers() {
             for expected in names::expected(tower, &self.dimensions, self.layout) {
+                used.insert(expected.ours.clone());
                 let Some(named) = self.tensors.get(&expected.ours) else {
                     problems.push(format!("`{}` is missing", expected.theirs));
                     continue;
@@ -167,6 +171,8 @@ impl Checkpoint {
                 }
             }
         }
+        let unused = self.tensors.iter().filter(|(ours, _)| !used.contains(*ours));
+        problems.extend(unused.map(|(_, named)| format!("`{}` is not used", named.theirs)));
         problems.dedup();
         if let Some(scale) = self.tensors.get(LOGIT_SCALE)
             && (scale.tensor.elements() != 1 || !scale.tensor.number_type().is_float())
@@ -221,7 +227,14 @@ impl Checkpoint {
         if !self.tensors.contains_key(LOGIT_SCALE) {
             return Ok((PUBLISHED_LOGIT_SCALE, Origin::Assumed));
         }
-        Ok((self.read(LOGIT_SCALE)?.values[0].exp(), Origin::File))
+        let scale = self.read(LOGIT_SCALE)?.values[0].exp();
+        if !scale.is_finite() || scale <= 0.0 {
+            let file = self.tensors[LOGIT_SCALE].tensor.file().to_owned();
+            let reason =
+                format!("the scale of the logits is {scale}; give another by `--logit-scale`");
+            return Err(WeightsError::Format { file, reason });
+        }
+        Ok((scale, Origin::File))
     }
 
     /// Whether the scale in the files is not the one that counts.
@@ -314,7 +327,8 @@ struct Part {
 impl Part {
     fn open(file: &Path) -> Result<Self, WeightsError> {
         let contents = file::open(file, Unknown::Refuse)?;
-        Self::recognise(file, contents, |layout| model_settings::beside(file, layout))
+        let format = contents.format;
+        Self::recognise(file, contents, |layout| model_settings::beside(file, layout, format))
     }
 
     fn has_one_tower(&self) -> bool {

@@ -85,13 +85,13 @@ fn read_any(blob: &Arc<Blob>, unknown: Unknown) -> Result<Contents, String> {
         Err("it is a web page, as failed downloads leave them; fetch the file itself".to_owned())
     } else if pytorch::is_archive(&start) {
         pytorch::read_archive(blob, unknown)
+    } else if safetensors::is_safetensors(&start) {
+        safetensors::read(blob)
     } else if pytorch::is_legacy(&start) {
         pytorch::read_legacy(blob, unknown)
     } else if pytorch::is_pickle(&start) {
         Err("it is a pickle, but not as `torch.save` writes them; save a state dict with `torch.save`"
             .to_owned())
-    } else if safetensors::is_safetensors(&start) {
-        safetensors::read(blob)
     } else if text.starts_with('{') {
         safetensors::read_sharded(blob)
     } else if onnx::is_onnx(&start) {

@@ -98,6 +98,11 @@ impl Ruler<'_> {
             self.problems.push(format!("`{theirs}` is missing"));
             return None;
         };
+        if tensor.shape().contains(&0) {
+            let (theirs, shape) = (self.theirs(name), tensor.shape().to_vec());
+            self.problems.push(format!("`{theirs}` is empty: its shape is {shape:?}"));
+            return None;
+        }
         let shape = tensor.shape().try_into().ok();
         if shape.is_none() {
             let axes = tensor.shape().len();

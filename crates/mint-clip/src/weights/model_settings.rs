@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::WeightsError;
+use super::file::Format;
 use super::names::Layout;
 use crate::config::Activation;
 
@@ -44,50 +45,55 @@ pub const ACTIVATION: &str = "activation";
 pub const IMAGE_HEADS: &str = "image_heads";
 pub const TEXT_HEADS: &str = "text_heads";
 
-/// Reads the metadata of a file that we wrote; nothing if it is none.
+/// Reads the metadata of a file that we wrote; nothing if it is none. What was only assumed when
+/// the file was written is not in it.
 pub fn in_metadata(metadata: &HashMap<String, String>) -> Option<ModelSettings> {
-    let activation = match metadata.get(ACTIVATION)?.as_str() {
-        "quick_gelu" => Activation::QuickGelu,
-        "gelu" => Activation::Gelu,
-        _ => return None,
+    let activation = match metadata.get(ACTIVATION).map(String::as_str) {
+        Some("quick_gelu") => Some(Activation::QuickGelu),
+        Some("gelu") => Some(Activation::Gelu),
+        _ => None,
     };
     let tower = |key: &str| TowerSettings {
         width: None,
         heads: metadata.get(key).and_then(|heads| heads.parse().ok()),
     };
-    Some(ModelSettings {
-        origin: None,
-        activation: Some(activation),
-        image: tower(IMAGE_HEADS),
-        text: tower(TEXT_HEADS),
-    })
+    let (image, text) = (tower(IMAGE_HEADS), tower(TEXT_HEADS));
+    let is_ours = activation.is_some() || image.heads.is_some();
+    is_ours.then_some(ModelSettings { origin: None, activation, image, text })
 }
 
 /// Reads the settings out of a configuration; `Err` says what is wrong with it.
 type Parse = fn(&Value) -> Result<ModelSettings, String>;
 
-/// Reads `config.json` (Hugging Face) or `open_clip_config.json` (OpenCLIP) beside a weight file,
-/// or in the folder above it, where collections of ONNX exports have it.
-pub fn beside(file: &Path, layout: Layout) -> Result<ModelSettings, WeightsError> {
+/// Reads `config.json` (Hugging Face) or `open_clip_config.json` (OpenCLIP) beside a weight file;
+/// for ONNX files also in the folder above, where collections of exports have it.
+pub fn beside(file: &Path, layout: Layout, format: Format) -> Result<ModelSettings, WeightsError> {
     let (name, parse): (_, Parse) = match layout {
         Layout::HuggingFace => ("config.json", parse_hugging_face),
         Layout::OpenAi | Layout::OpenClip => ("open_clip_config.json", parse_open_clip),
     };
     let folder = file.parent().unwrap_or(Path::new(""));
-    for config in [folder.join(name), folder.join("..").join(name)] {
-        if !config.is_file() {
-            continue;
-        }
-        let problem =
-            |reason: String| WeightsError::Format { file: config.clone(), reason: reason.clone() };
-        let text = fs::read_to_string(&config)
-            .map_err(|source| WeightsError::Read { file: config.clone(), source })?;
-        let json = serde_json::from_str(&text)
-            .map_err(|error| problem(format!("the configuration is no JSON: {error}")))?;
-        let settings = parse(&json).map_err(problem)?;
-        return Ok(ModelSettings { origin: Some(config), ..settings });
+    let config = folder.join(name);
+    if config.is_file() {
+        return read(config, parse);
+    }
+    let above = folder.join("..").join(name);
+    if format == Format::Onnx && above.is_file() {
+        // Whatever else lies there is none of ours.
+        return Ok(read(above, parse).unwrap_or_default());
     }
     Ok(ModelSettings::default())
+}
+
+fn read(config: PathBuf, parse: Parse) -> Result<ModelSettings, WeightsError> {
+    let problem =
+        |reason: String| WeightsError::Format { file: config.clone(), reason: reason.clone() };
+    let text = fs::read_to_string(&config)
+        .map_err(|source| WeightsError::Read { file: config.clone(), source })?;
+    let json = serde_json::from_str(&text)
+        .map_err(|error| problem(format!("the configuration is no JSON: {error}")))?;
+    let settings = parse(&json).map_err(problem)?;
+    Ok(ModelSettings { origin: Some(config), ..settings })
 }
 
 fn number(json: &Value, key: &str) -> Option<usize> {
@@ -95,8 +101,15 @@ fn number(json: &Value, key: &str) -> Option<usize> {
 }
 
 fn parse_hugging_face(json: &Value) -> Result<ModelSettings, String> {
+    // The configuration of a single tower is flat.
+    let flat = match (json.get("hidden_size"), json.get("patch_size")) {
+        (None, _) => "",
+        (Some(_), Some(_)) => "vision_config",
+        (Some(_), None) => "text_config",
+    };
     let tower = |key: &str| {
-        let Some(config) = json.get(key) else { return (TowerSettings::default(), None) };
+        let config = if key == flat { Some(json) } else { json.get(key) };
+        let Some(config) = config else { return (TowerSettings::default(), None) };
         let (width, heads) = (number(config, "hidden_size"), number(config, "num_attention_heads"));
         // The library's own default, which older files leave out.
         let activation = config.get("hidden_act").map_or(Some("quick_gelu"), Value::as_str);

@@ -218,7 +218,9 @@ pub fn find(name: &str, layout: Layout) -> Vec<Found> {
 
 fn find_in(name: &str, layout: Layout, tower: Tower) -> Vec<Found> {
     let block = name.strip_prefix(tower.blocks(layout)).and_then(|rest| rest.split_once('.'));
-    let block = block.filter(|(number, _)| number.parse::<usize>().is_ok());
+    let block = block.filter(|(number, _)| {
+        number.parse::<usize>().is_ok_and(|layer| layer.to_string() == *number)
+    });
     let (prefix, rest, rows) = match block {
         Some((number, rest)) => {
             (format!("{}{number}.", tower.blocks(Layout::OpenAi)), rest, &BLOCK[..])

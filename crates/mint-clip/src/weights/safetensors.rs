@@ -103,6 +103,11 @@ pub fn read_sharded(blob: &Arc<Blob>) -> Result<Contents, String> {
         if Path::new(shard).file_name().is_none_or(|name| name != shard.as_str()) {
             return Err(format!("it names `{shard}`, which is no plain file name"));
         }
+        if shard.ends_with(".bin") {
+            return Err(
+                "its parts are PyTorch files; give them one by one with `--weights`".to_owned()
+            );
+        }
         let file = folder.join(shard);
         let part = Blob::open(&file)
             .map_err(|error| format!("its part `{}` cannot be read: {error}", file.display()))?;

@@ -12,6 +12,7 @@
 //! | position embeddings, folded | the `Add` below that `Concat`, or below the tokens' `Gather` |
 //! | scale of the logits, folded | the scalar that multiplies what the outputs are made of |
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::super::names::LOGIT_SCALE;
@@ -45,7 +46,7 @@ pub fn find(graph: &Graph) -> Result<Parameters, String> {
             node.operation
         ));
     }
-    let mut finder = Finder::new(graph);
+    let mut finder = Finder::new(graph)?;
     finder.take_named();
     finder.name_linear_layers()?;
     finder.name_embeddings()?;
@@ -63,24 +64,33 @@ struct Finder<'a> {
     found: BTreeMap<String, StoredTensor>,
     /// For each weight of a linear layer, the value after the bias.
     layer_outputs: BTreeMap<String, &'a str>,
+    /// Users that may still be looked at. An export of CLIP needs some ten thousand.
+    budget: Cell<usize>,
 }
 
 /// Nodes that pass a value on as it is.
 const TRANSPARENT: [&str; 2] = ["Identity", "Cast"];
+/// Most users that are looked at; behind that nothing more is found.
+const MOST_WORK: usize = 4_000_000;
 /// How far names are looked for along the graph.
 const FARTHEST: usize = 64;
 
 impl<'a> Finder<'a> {
-    fn new(graph: &'a Graph) -> Self {
+    fn new(graph: &'a Graph) -> Result<Self, String> {
         let mut maker = HashMap::new();
         let mut users: HashMap<&str, Vec<&Node>> = HashMap::new();
         for node in &graph.nodes {
-            maker.extend(node.outputs.iter().map(|name| (name.as_str(), node)));
+            for name in node.outputs.iter().filter(|name| !name.is_empty()) {
+                if maker.insert(name.as_str(), node).is_some() {
+                    return Err(format!("two nodes make the value `{name}`: the graph is damaged"));
+                }
+            }
             for name in &node.inputs {
                 users.entry(name).or_default().push(node);
             }
         }
-        Self { graph, maker, users, found: BTreeMap::new(), layer_outputs: BTreeMap::new() }
+        let (found, layer_outputs) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { graph, maker, users, found, layer_outputs, budget: Cell::new(MOST_WORK) })
     }
 
     /// Takes everything that has a name, by all of its names.
@@ -140,6 +150,8 @@ impl<'a> Finder<'a> {
         for _ in 0..FARTHEST {
             let Some(name) = open.pop() else { break };
             for &node in self.users.get(name).map_or(&[][..], Vec::as_slice) {
+                let Some(rest) = self.budget.get().checked_sub(1) else { return users };
+                self.budget.set(rest);
                 if TRANSPARENT.contains(&node.operation.as_str()) {
                     open.extend(node.outputs.iter().map(String::as_str));
                 } else {
@@ -434,6 +446,13 @@ impl<'a> Finder<'a> {
                     continue;
                 }
                 let operation = node.operation.as_str();
+                let alpha = node.floats.get("alpha").filter(|_| operation == "QuickGelu");
+                if alpha.is_some_and(|alpha| (alpha - 1.702).abs() > 1e-3) {
+                    return Err(format!(
+                        "QuickGelu with another factor, {}",
+                        alpha.unwrap_or(&0.0)
+                    ));
+                }
                 if !matches!(operation, "MatMul" | "Gemm") {
                     open.extend(node.outputs.iter().map(String::as_str));
                     operations.insert(operation);

@@ -162,7 +162,7 @@ fn collect(
             .map_err(|problem| format!("`{name}`: {problem}"))
     };
     let root = state_dict(pickle);
-    let found = pickle.tensors(root);
+    let found = pickle.tensors(root)?;
     if found.is_empty() {
         return Err(format!("it holds no tensors by name, but {}", describe(pickle, root)));
     }
@@ -193,13 +193,15 @@ fn describe(pickle: &Pickle, id: Id) -> String {
 
 /// The activation that the classes of a TorchScript archive name.
 fn script_activation(pickle: &Pickle) -> Result<Option<Activation>, String> {
-    let has = |class_name: &str| {
+    let has = |names: [&str; 2]| {
         pickle.values().iter().any(|value| match value {
-            Value::Object { class, .. } => class.rsplit('.').next() == Some(class_name),
+            Value::Object { class, .. } => {
+                class.rsplit('.').next().is_some_and(|class| names.contains(&class))
+            }
             _ => false,
         })
     };
-    match (has("QuickGELU"), has("GELU")) {
+    match (has(["QuickGELU", "QuickGELUActivation"]), has(["GELU", "GELUActivation"])) {
         (true, false) => Ok(Some(Activation::QuickGelu)),
         (false, true) => Ok(Some(Activation::Gelu)),
         (true, true) => Err("its blocks differ in their activation".to_owned()),

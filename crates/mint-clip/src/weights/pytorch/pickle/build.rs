@@ -36,10 +36,11 @@ impl Machine<'_> {
                 },
                 _ => Err(format!("`{name}` is called with {} arguments", arguments.len())),
             },
-            "collections.OrderedDict" | "builtins.dict" => self.dictionary(&arguments),
-            "torch.Size" | "builtins.list" | "builtins.set" | "builtins.tuple" => {
-                self.sequence(&arguments)
+            "collections.OrderedDict" | "builtins.dict" | "__builtin__.dict" => {
+                self.dictionary(&arguments)
             }
+            "torch.Size" | "builtins.list" | "builtins.set" | "builtins.tuple"
+            | "__builtin__.set" => self.sequence(&arguments),
             name if name.starts_with("torch.jit._pickle.build_") => self.sequence(&arguments),
             _ => self.object(function),
         }

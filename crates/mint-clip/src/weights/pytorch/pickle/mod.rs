@@ -94,9 +94,9 @@ pub struct Pickle {
 }
 
 /// Most values that one pickle may have. A full CLIP checkpoint with its optimizer has a hundredth.
-const MOST_VALUES: usize = 1 << 20;
+const MOST_VALUES: usize = 1 << 18;
 /// Most operations of one pickle, members of copied containers included.
-const MOST_WORK: usize = 1 << 22;
+const MOST_WORK: usize = 1 << 20;
 /// Most axes of a tensor.
 const MOST_AXES: usize = 8;
 /// Longest name of a class or a tensor.
@@ -131,9 +131,12 @@ impl Pickle {
     }
 
     /// Every tensor below `from`, named by the keys and attributes on the way to it.
-    pub fn tensors(&self, from: Id) -> Vec<(String, &TensorView)> {
+    /// `Err` if there are more than any model has, or their names are too long together.
+    pub fn tensors(&self, from: Id) -> Result<Vec<(String, &TensorView)>, String> {
         /// Deepest module of a CLIP model is at 8.
         const DEEPEST: usize = 24;
+        const MOST_NAMES_BYTES: usize = 8 << 20;
+        let mut names = 0;
         let mut found = Vec::new();
         let mut open = vec![(String::new(), from, 0)];
         let mut budget = MOST_VALUES;
@@ -152,16 +155,22 @@ impl Pickle {
             }
             for &(key, value) in entries {
                 // A container that stands at many places is walked at each of them, up to a limit.
-                let Some(rest) = budget.checked_sub(1) else { return found };
-                budget = rest;
+                let rest = budget.checked_sub(1);
+                budget = rest.ok_or("it has more entries than any model")?;
                 let Value::Text(key) = self.get(key) else { continue };
                 if path.len() + key.len() > LONGEST_NAME {
                     continue;
+                }
+                names += path.len() + key.len() + 1;
+                if names > MOST_NAMES_BYTES {
+                    return Err(
+                        "the names of its tensors are longer than those of any model".to_owned()
+                    );
                 }
                 let name = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
                 open.push((name, value, depth + 1));
             }
         }
-        found
+        Ok(found)
     }
 }
