@@ -236,6 +236,27 @@ fn activation_and_heads_come_from_the_configuration_beside_the_file() {
 }
 
 #[test]
+fn the_configuration_of_a_single_tower_is_flat_and_counts_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (weights, config) =
+        (folder.path().join("m.safetensors"), folder.path().join("config.json"));
+    let mut tensors = mint_golden::EditableTensors::open(&import("hf.safetensors"));
+    for name in Recording::open_file(&import("hf.safetensors")).names() {
+        if !name.starts_with("vision_model.") && !name.starts_with("visual_projection.") {
+            tensors.remove(&name);
+        }
+    }
+    std::fs::write(&weights, tensors.bytes()).expect("a file");
+    let settings = serde_json::json!({
+        "hidden_size": 64, "num_attention_heads": 2, "patch_size": 8, "hidden_act": "gelu",
+    });
+    std::fs::write(&config, settings.to_string()).expect("a configuration");
+    let checkpoint = Checkpoint::open(&[weights], LoadOptions::default()).expect("it fits");
+    assert_eq!(checkpoint.activation(), (Activation::Gelu, &Origin::Beside(config)));
+    assert_eq!(checkpoint.dimensions().vision.as_ref().map(|vision| vision.heads), Some(2));
+}
+
+#[test]
 fn converted_files_hold_the_same_numbers_and_settings() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = ["hf.safetensors", "openai_torchscript.pt", "onnx_openai/dynamo_full/model.onnx"];

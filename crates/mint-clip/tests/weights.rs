@@ -60,6 +60,62 @@ fn every_missing_unused_and_misshapen_tensor_is_reported_at_once() {
 }
 
 #[test]
+fn empty_axes_odd_numbers_and_impossible_scales_are_refused() {
+    let message = |change: &dyn Fn(&mut EditableTensors)| {
+        let mut tensors = EditableTensors::open(&demo_weights());
+        change(&mut tensors);
+        let name = Path::new("changed.safetensors");
+        Checkpoint::from_bytes(name, tensors.bytes(), LoadOptions::default())
+            .and_then(|checkpoint| checkpoint.logit_scale())
+            .expect_err("it is no model")
+            .to_string()
+    };
+    let empty = message(&|tensors| tensors.insert("visual.proj", &[128, 0], &[]));
+    assert!(empty.contains("`visual.proj` is empty"), "{empty}");
+    let odd = "visual.transformer.resblocks.00.ln_1.weight";
+    let odd = message(&|tensors| tensors.insert(odd, &[128], &[1.0; 128]));
+    assert!(odd.contains("resblocks.00.ln_1.weight` is not used"), "{odd}");
+    let scale = message(&|tensors| tensors.insert("logit_scale", &[], &[200.0]));
+    assert!(scale.contains("inf") && scale.contains("--logit-scale"), "{scale}");
+}
+
+#[test]
+fn a_graph_in_which_two_nodes_make_one_value_is_refused() {
+    // A model of version 8 whose graph has two nodes with the output `y`.
+    let graph = b"\x0a\x03\x12\x01y\x0a\x03\x12\x01y";
+    let model = [&[0x08, 0x08, 0x3a, graph.len() as u8][..], graph].concat();
+    let error = Checkpoint::from_bytes(Path::new("y.onnx"), model, LoadOptions::default());
+    let message = error.expect_err("it is damaged").to_string();
+    assert!(message.contains("two nodes make the value `y`"), "{message}");
+}
+
+#[test]
+fn names_of_a_pickle_do_not_multiply() {
+    // A dictionary of 1,100 entries, each the same dictionary of 1,100 tensors-to-be: a million
+    // names of 100 bytes, from a few kilobytes.
+    let key = |number: usize| {
+        let text = format!("{number:0>100}");
+        [&[b'X'][..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
+    };
+    let mut pickle = b"\x80\x02}r\x00\x00\x00\x00(".to_vec();
+    for number in 0..1100 {
+        pickle.extend(key(number));
+        pickle.push(b'N');
+    }
+    pickle.extend(b"u0}(");
+    for number in 0..1100 {
+        pickle.extend(key(number));
+        pickle.extend(b"j\x00\x00\x00\x00");
+    }
+    pickle.extend(b"u.");
+    let legacy = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e";
+    let file = [&legacy[..], b"\x80\x02M\xe9\x03.", b"\x80\x02}.", &pickle, b"\x80\x02]."].concat();
+    let error = Checkpoint::from_bytes(Path::new("names.pt"), file, LoadOptions::default());
+    let message = error.expect_err("it holds no model").to_string();
+    assert!(message.contains("longer than those of any model"), "{message}");
+}
+
+#[test]
 fn a_file_of_nonsense_is_an_error_that_names_it() {
     let name = Path::new("nonsense.safetensors");
     let error = Checkpoint::from_bytes(name, &b"nonsense"[..], LoadOptions::default());

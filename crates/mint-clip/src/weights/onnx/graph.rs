@@ -41,8 +41,8 @@ impl Node {
 }
 
 /// Most nodes of a graph, and most names of values. Exports of CLIP have a few thousand.
-const MOST_NODES: usize = 200_000;
-const MOST_NAMES: usize = 1_000_000;
+const MOST_NODES: usize = 50_000;
+const MOST_NAMES: usize = 250_000;
 /// Most axes of a tensor, and most integers of an attribute that are kept.
 const MOST_AXES: usize = 8;
 const MOST_INTEGERS: usize = 64;

@@ -94,7 +94,7 @@ pub struct Pickle {
 }
 
 /// Most values that one pickle may have. A full CLIP checkpoint with its optimizer has a hundredth.
-const MOST_VALUES: usize = 1 << 18;
+const MOST_VALUES: usize = 1 << 17;
 /// Most operations of one pickle, members of copied containers included.
 const MOST_WORK: usize = 1 << 20;
 /// Most axes of a tensor.
