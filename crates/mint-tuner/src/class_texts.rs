@@ -5,6 +5,8 @@ use burn::tensor::Tensor;
 use mint_clip::tokenizer::TokenizerError;
 use mint_clip::{Clip, ContextPlaces, PromptSet, Tokenizer, normalize};
 
+use crate::method::MethodError;
+
 /// The template of the published zero-shot rows.
 pub const TEMPLATE: &str = "a photo of a {}.";
 
@@ -60,5 +62,35 @@ impl ClassTexts {
                 Ok(normalize(clip.text.forward(&prompts, Some(context))))
             }
         }
+    }
+}
+
+/// Fixed texts and, once a test set was started, their embeddings.
+#[derive(Debug)]
+pub(crate) struct FixedTexts {
+    texts: ClassTexts,
+    /// Shape: `[class, embed]`.
+    features: Option<Tensor<2>>,
+}
+
+impl FixedTexts {
+    pub(crate) fn new(texts: ClassTexts) -> Self {
+        Self { texts, features: None }
+    }
+
+    /// Embeds the texts of a test set's classes.
+    pub(crate) fn start(
+        &mut self,
+        clip: &Clip,
+        tokenizer: &Tokenizer,
+        class_names: &[String],
+    ) -> Result<(), MethodError> {
+        self.features = Some(self.texts.features(clip, tokenizer, class_names)?);
+        Ok(())
+    }
+
+    /// The embeddings, normalised. Shape: `[class, embed]`.
+    pub(crate) fn features(&self) -> Tensor<2> {
+        self.features.clone().expect("a test set was started")
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::activation::softmax;
 use mint_clip::{Clip, Tokenizer, normalize};
 use serde::{Deserialize, Serialize};
 
-use crate::class_texts::ClassTexts;
+use crate::class_texts::{ClassTexts, FixedTexts};
 use crate::image_views::ImageViews;
 use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores, read_vector};
 
@@ -44,9 +44,7 @@ impl Default for MtaConfig {
 #[derive(Debug)]
 pub struct Mta {
     config: MtaConfig,
-    texts: ClassTexts,
-    /// Shape: `[class, embed]`.
-    features: Option<Tensor<2>>,
+    texts: FixedTexts,
 }
 
 /// The mode of some embeddings, and how it was found.
@@ -63,7 +61,7 @@ pub struct Mode {
 impl Mta {
     /// With fixed texts.
     pub fn new(config: MtaConfig, texts: ClassTexts) -> Self {
-        Self { config, texts, features: None }
+        Self { config, texts: FixedTexts::new(texts) }
     }
 }
 
@@ -82,12 +80,11 @@ impl Method for Mta {
         tokenizer: &Tokenizer,
         class_names: &[String],
     ) -> Result<(), MethodError> {
-        self.features = Some(self.texts.features(clip, tokenizer, class_names)?);
-        Ok(())
+        self.texts.start(clip, tokenizer, class_names)
     }
 
     fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
-        let features = self.features.clone().expect("a test set was started");
+        let features = self.texts.features();
         let embeddings = normalize(views.embeddings());
         let [n_views, width] = embeddings.dims();
         let logits = views.clip().logits(embeddings.clone(), features.clone());

@@ -3,11 +3,10 @@
 //! Source: Farina et al., *Frustratingly Easy Test-Time Adaptation of Vision-Language Models*
 //! (2024), algorithm 1: the marginal probability over the confident views at temperature zero.
 
-use burn::tensor::Tensor;
 use mint_clip::{Clip, Tokenizer};
 use serde::{Deserialize, Serialize};
 
-use crate::class_texts::ClassTexts;
+use crate::class_texts::{ClassTexts, FixedTexts};
 use crate::confidence::{confident_count, entropies};
 use crate::image_views::ImageViews;
 use crate::method::{Method, MethodError, Outcome, ViewDemand, read_vector};
@@ -32,15 +31,13 @@ impl Default for ZeroConfig {
 #[derive(Debug)]
 pub struct Zero {
     config: ZeroConfig,
-    texts: ClassTexts,
-    /// Shape: `[class, embed]`.
-    features: Option<Tensor<2>>,
+    texts: FixedTexts,
 }
 
 impl Zero {
     /// With fixed texts.
     pub fn new(config: ZeroConfig, texts: ClassTexts) -> Self {
-        Self { config, texts, features: None }
+        Self { config, texts: FixedTexts::new(texts) }
     }
 }
 
@@ -59,12 +56,11 @@ impl Method for Zero {
         tokenizer: &Tokenizer,
         class_names: &[String],
     ) -> Result<(), MethodError> {
-        self.features = Some(self.texts.features(clip, tokenizer, class_names)?);
-        Ok(())
+        self.texts.start(clip, tokenizer, class_names)
     }
 
     fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
-        let features = self.features.clone().expect("a test set was started");
+        let features = self.texts.features();
         let logits = views.clip().logits(views.embeddings(), features);
         let [n_views, n_classes] = logits.dims();
         let share = self.config.confident_share;

@@ -1,10 +1,9 @@
 //! Zero-shot classification of the clean view: CLIP with one template, with an ensemble of
 //! templates, and CoOp's trained context.
 
-use burn::tensor::Tensor;
 use mint_clip::{Clip, Tokenizer};
 
-use crate::class_texts::ClassTexts;
+use crate::class_texts::{ClassTexts, FixedTexts};
 use crate::image_views::ImageViews;
 use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores};
 
@@ -12,15 +11,13 @@ use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores};
 #[derive(Debug)]
 pub struct ZeroShot {
     name: &'static str,
-    texts: ClassTexts,
-    /// Shape: `[class, embed]`.
-    features: Option<Tensor<2>>,
+    texts: FixedTexts,
 }
 
 impl ZeroShot {
     /// Under the name of its row.
     pub fn new(name: &'static str, texts: ClassTexts) -> Self {
-        Self { name, texts, features: None }
+        Self { name, texts: FixedTexts::new(texts) }
     }
 }
 
@@ -46,12 +43,11 @@ impl Method for ZeroShot {
         tokenizer: &Tokenizer,
         class_names: &[String],
     ) -> Result<(), MethodError> {
-        self.features = Some(self.texts.features(clip, tokenizer, class_names)?);
-        Ok(())
+        self.texts.start(clip, tokenizer, class_names)
     }
 
     fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
-        let features = self.features.clone().expect("a test set was started");
+        let features = self.texts.features();
         let logits = views.clip().logits(views.clean_embedding(), features);
         Ok(Outcome::logits(read_scores(logits)?))
     }
