@@ -23,6 +23,9 @@ pub struct BenchAllArgs {
     /// CLIP's weights
     #[arg(long, default_value = "data/weights/ViT-B-16.pt")]
     weights: PathBuf,
+    /// The trained context that CoOp's, TPT's and MINT's rows start from
+    #[arg(long, default_value = "data/prompts/coop.pth")]
+    context: PathBuf,
     /// Further options of mint-cli, after `--`
     #[arg(last = true)]
     options: Vec<String>,
@@ -36,6 +39,12 @@ pub fn run(args: &BenchAllArgs) -> anyhow::Result<()> {
             args.weights.display()
         );
     }
+    if !args.context.is_file() {
+        bail!(
+            "the trained context `{}` is not there\nhint: fetch it with `cargo xtask fetch prompts coop`, or name a checkpoint of CoOp with `--context FILE`",
+            args.context.display()
+        );
+    }
     let status = Command::new(env!("CARGO"))
         .args(["run", "--package", "mint-cli", "--"])
         .args(["--test-sets", &args.test_sets, "--method", &args.method])
@@ -43,6 +52,8 @@ pub fn run(args: &BenchAllArgs) -> anyhow::Result<()> {
         .arg(&args.data)
         .arg("--weights")
         .arg(&args.weights)
+        .arg("--context")
+        .arg(&args.context)
         .args(&args.options)
         .status()
         .context("cargo cannot be started")?;
