@@ -3,7 +3,7 @@ as normalised tensors.
 
 python views.py IMAGE...
 
-`cargo bench -p mint-eval --bench views --profile dev -- IMAGE...` measures the same here.
+`cargo bench --workspace --bench file_to_views --profile dev -- IMAGE...` measures the same here.
 """
 
 import sys

@@ -287,7 +287,8 @@ impl<'a> Evaluation<'a> {
     /// Clean views alone are too little work for all cores, so several images go together.
     fn images_at_once(&self) -> usize {
         const CLEAN_VIEWS: usize = 16;
-        if self.views(ViewDemand::All) == 1 { CLEAN_VIEWS } else { 1 }
+        let clean = |(_, method): &NamedMethod| method.view_demand() == ViewDemand::Clean;
+        if self.methods.iter().all(clean) { CLEAN_VIEWS } else { 1 }
     }
 
     /// Classifies a group of images, in their order, and empties it.

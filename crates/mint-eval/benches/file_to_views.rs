@@ -1,5 +1,5 @@
 //! Views a second on one core, from the file to the normalised tensor:
-//! `cargo bench -p mint-eval --bench views -- IMAGE...`
+//! `cargo bench --workspace --bench file_to_views --profile dev -- IMAGE...`
 
 use std::path::Path;
 use std::time::Instant;
@@ -21,7 +21,9 @@ fn main() {
     let files: Vec<String> =
         std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
     if files.is_empty() {
-        println!("name image files: cargo bench -p mint-eval --bench views -- IMAGE...");
+        println!(
+            "name image files: cargo bench --workspace --bench file_to_views --profile dev -- IMAGE..."
+        );
     }
     let count = generator.config().count as f64;
     for file in files {
