@@ -183,11 +183,28 @@ impl Block {
 
     /// Gradient at a block's input. Shape: `[batch, token, width]`.
     pub fn prepare_pullback(&self, trace: &PrepareTrace, gradient: PreparedGradient) -> Tensor<3> {
-        let PreparedGradient { residual, query, own } = gradient;
-        let query_tokens = trace.rows.spread(self.attention.query_pullback(query), trace.tokens);
-        let (key_tokens, value_tokens) = self.attention.key_value_pullback(own);
-        let normalized = query_tokens + key_tokens + value_tokens;
-        trace.rows.spread(residual, trace.tokens) + self.ln_1.pullback(&trace.ln_1, normalized)
+        let rows = trace.rows.spread(gradient.residual.clone(), trace.tokens);
+        let normalized = self.projection_pullback(trace, gradient);
+        rows + self.ln_1.pullback(&trace.ln_1, normalized)
+    }
+
+    /// Gradient behind `ln_1` from those at queries, keys and values.
+    fn projection_pullback(&self, trace: &PrepareTrace, gradient: PreparedGradient) -> Tensor<3> {
+        let query_tokens = self.attention.query_pullback(gradient.query);
+        let (key_tokens, value_tokens) = self.attention.key_value_pullback(gradient.own);
+        trace.rows.spread(query_tokens, trace.tokens) + key_tokens + value_tokens
+    }
+
+    /// [`Block::prepare_pullback`] with the gradient at `ln_1`'s gain and offset `[2, width]`.
+    pub fn prepare_pullback_norm(
+        &self,
+        trace: &PrepareTrace,
+        gradient: PreparedGradient,
+    ) -> (Tensor<3>, Tensor<2>) {
+        let rows = trace.rows.spread(gradient.residual.clone(), trace.tokens);
+        let normalized = self.projection_pullback(trace, gradient);
+        let at_norm = self.ln_1.parameter_pullback(&trace.ln_1, normalized.clone());
+        (rows + self.ln_1.pullback(&trace.ln_1, normalized), at_norm)
     }
 
     /// Gradient at a block's input where only its keys and values were used.
@@ -203,6 +220,27 @@ impl Block {
         gradient: Tensor<3>,
     ) -> (PreparedGradient, Option<KeyValue>) {
         let residual = self.mlp_pullback(trace, gradient);
+        self.attention_pullback(trace, residual)
+    }
+
+    /// [`Block::finish_pullback`] with the gradient at `ln_2`'s gain and offset `[2, width]`.
+    pub fn finish_pullback_norm(
+        &self,
+        trace: &FinishTrace,
+        gradient: Tensor<3>,
+    ) -> (PreparedGradient, Tensor<2>) {
+        let normalized = self.mlp_inner_pullback(trace, gradient.clone());
+        let at_norm = self.ln_2.parameter_pullback(&trace.ln_2, normalized.clone());
+        let residual = gradient + self.ln_2.pullback(&trace.ln_2, normalized);
+        (self.attention_pullback(trace, residual).0, at_norm)
+    }
+
+    /// Gradients at the prepared input and the extra tokens, from the gradient behind the attention.
+    fn attention_pullback(
+        &self,
+        trace: &FinishTrace,
+        residual: Tensor<3>,
+    ) -> (PreparedGradient, Option<KeyValue>) {
         let heads = pull_through(&self.attention.output, residual.clone());
         let attention = self.attention.attend_pullback(&trace.attention, heads);
         let prepared = PreparedGradient { residual, query: attention.query, own: attention.own };
@@ -212,19 +250,19 @@ impl Block {
     /// Gradient at the extra tokens alone, from the gradient at the output.
     pub fn finish_pullback_extra(&self, trace: &FinishTrace, gradient: Tensor<3>) -> KeyValue {
         let residual = self.mlp_pullback(trace, gradient);
-        let heads = pull_through(&self.attention.output, residual);
-        self.attention
-            .attend_pullback(&trace.attention, heads)
-            .extra
-            .expect("there were extra tokens")
+        self.attention_pullback(trace, residual).1.expect("there were extra tokens")
     }
 
     /// Gradient between attention and MLP from the gradient at the output.
     fn mlp_pullback(&self, trace: &FinishTrace, gradient: Tensor<3>) -> Tensor<3> {
-        let activated = pull_through(&self.mlp_out, gradient.clone());
-        let hidden = self.activation.pullback(&trace.hidden, activated);
-        let normalized = pull_through(&self.mlp_in, hidden);
+        let normalized = self.mlp_inner_pullback(trace, gradient.clone());
         gradient + self.ln_2.pullback(&trace.ln_2, normalized)
+    }
+
+    /// Gradient behind `ln_2` from the gradient at the output.
+    fn mlp_inner_pullback(&self, trace: &FinishTrace, gradient: Tensor<3>) -> Tensor<3> {
+        let activated = pull_through(&self.mlp_out, gradient);
+        pull_through(&self.mlp_in, self.activation.pullback(&trace.hidden, activated))
     }
 }
 

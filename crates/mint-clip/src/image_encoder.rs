@@ -33,6 +33,11 @@ impl ImageEncoder {
         &self.tower
     }
 
+    /// What spreads the views.
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
     /// Embeddings of normalised pixels, not normalised.
     ///
     /// Shapes: `[view, channel, row, column] -> [view, embed]`.
@@ -49,6 +54,17 @@ impl ImageEncoder {
     pub fn forward_each(&self, pixels: Tensor<4>) -> Tensor<2> {
         let embeddings = self.lanes.map((0..pixels.dims()[0]).collect(), |view| {
             self.tower.forward(pixels.clone().narrow(0, view, 1))
+        });
+        Tensor::cat(embeddings, 0)
+    }
+
+    /// Embeddings with prompts in the first blocks; see
+    /// [`VisionTower::forward_with_deep_prompts`].
+    pub fn forward_with_deep_prompts(&self, pixels: Tensor<4>, prompts: &[Tensor<2>]) -> Tensor<2> {
+        let jobs = self.view_jobs(pixels.dims()[0]);
+        let embeddings = self.lanes.map(jobs, |views| {
+            let pixels = pixels.clone().narrow(0, views.start, views.len());
+            self.tower.forward_with_deep_prompts(pixels, prompts)
         });
         Tensor::cat(embeddings, 0)
     }
@@ -128,7 +144,7 @@ impl ImageEncoder {
     }
 
     /// Few views are traced, so the jobs are smaller.
-    fn traced_jobs(&self, views: usize) -> Vec<Range<usize>> {
+    pub(crate) fn traced_jobs(&self, views: usize) -> Vec<Range<usize>> {
         let per_job = self.views_per_job().div_ceil(4);
         (0..views).step_by(per_job).map(|start| start..(start + per_job).min(views)).collect()
     }

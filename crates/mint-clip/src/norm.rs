@@ -47,6 +47,16 @@ impl LayerNorm {
         (output, NormTrace { normalized, inverse_std })
     }
 
+    /// Gradient at gain and offset from the gradient at the output.
+    ///
+    /// Shapes: `[batch, token, width] -> [2, width]`.
+    pub fn parameter_pullback(&self, trace: &NormTrace, gradient: Tensor<3>) -> Tensor<2> {
+        let [batch, tokens, width] = gradient.dims();
+        let sum = |x: Tensor<3>| x.reshape([batch * tokens, width]).sum_dim(0);
+        let weight = sum(gradient.clone() * trace.normalized.clone());
+        Tensor::cat(vec![weight, sum(gradient)], 0)
+    }
+
     /// Gradient at the input from the gradient at the output. Shapes: `[batch, token, width]`.
     pub fn pullback(&self, trace: &NormTrace, gradient: Tensor<3>) -> Tensor<3> {
         let NormTrace { normalized, inverse_std } = trace.clone();

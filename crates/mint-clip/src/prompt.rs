@@ -85,6 +85,29 @@ impl PromptSet {
         Ok(Self::new(prompts))
     }
 
+    /// Prompts of `n_context` learned vectors and a template, such as MaPLe's two vectors before
+    /// `of a {}.`.
+    pub fn with_leading_context(
+        tokenizer: &Tokenizer,
+        names: &[String],
+        n_context: usize,
+        template: &str,
+    ) -> Result<Self, TokenizerError> {
+        let placeholders = vec!["X"; n_context].join(" ");
+        let prompt = |name: &String| {
+            let text = template.replace("{}", &class_text(name));
+            let ids = tokenizer.tokens(&format!("{placeholders} {text}"))?;
+            let items = ids.into_iter().enumerate().map(|(place, id)| match place {
+                0 => Item::Token(id),
+                _ if place <= n_context => Item::Context(place - 1),
+                _ => Item::Token(id),
+            });
+            Ok(items.collect())
+        };
+        let prompts = names.iter().map(prompt).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::new(prompts))
+    }
+
     /// Prompts made of a template such as `"a photo of a {}."`.
     pub fn from_template(
         tokenizer: &Tokenizer,

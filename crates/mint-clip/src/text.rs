@@ -85,9 +85,26 @@ impl TextTower {
 
     /// The prefix's keys and values in each block. Shape: tokens `[1, token, width]`.
     pub fn prefix(&self, tokens: Tensor<3>) -> Vec<KeyValue> {
+        self.prefix_with_deep_prompts(tokens, &[])
+    }
+
+    /// [`TextTower::prefix`] with prompts in later blocks: the first tokens behind the
+    /// start-of-text token are replaced before block `k + 1` (0-based) by `prompts[k]`.
+    ///
+    /// Shapes: tokens `[1, token, width]`, prompts `[prompt, width]` each.
+    pub fn prefix_with_deep_prompts(
+        &self,
+        tokens: Tensor<3>,
+        prompts: &[Tensor<2>],
+    ) -> Vec<KeyValue> {
         let mut x = tokens;
         let mut key_values = Vec::with_capacity(self.blocks.len());
         for (index, block) in self.blocks.iter().enumerate() {
+            if let Some(prompt) = index.checked_sub(1).and_then(|deep| prompts.get(deep)) {
+                let [n_prompts, width] = prompt.dims();
+                let places = [0..1, 1..1 + n_prompts, 0..width];
+                x = x.slice_assign(places, prompt.clone().unsqueeze());
+            }
             let prepared = block.prepare(x.clone(), Rows::All);
             key_values.push(prepared.projected.own.clone());
             if !self.is_last(index) {

@@ -47,10 +47,24 @@ impl TextEncoder {
     /// Shapes: context `[context, width]`, result `[class, embed]`.
     pub fn forward(&self, prompts: &PromptSet, context: Option<&Tensor<2>>) -> Tensor<2> {
         let prefix = self.tower.prefix(self.prefix_tokens(prompts, context));
-        let embeddings = self.lanes.map(self.jobs(prompts), |job| {
-            self.tower.suffix(self.suffix_tokens(prompts, &job, context), &prefix)
-        });
-        self.in_class_order(prompts, Tensor::cat(embeddings, 0))
+        self.suffixes(prompts, context, &prefix)
+    }
+
+    /// [`TextEncoder::forward`] with prompts in the first blocks: `contexts[0]` stands in the
+    /// texts, and `contexts[k]` takes its place before block `k` (0-based).
+    ///
+    /// Source: Khattak et al., *MaPLe: Multi-modal Prompt Learning* (2023), section 3.2. The
+    /// context stands right behind the start of the texts. Shapes: those of
+    /// [`TextEncoder::forward`].
+    pub fn forward_with_deep_prompts(
+        &self,
+        prompts: &PromptSet,
+        contexts: &[Tensor<2>],
+    ) -> Tensor<2> {
+        let context = contexts.first();
+        let tokens = self.prefix_tokens(prompts, context);
+        let deep = contexts.get(1..).unwrap_or_default();
+        self.suffixes(prompts, context, &self.tower.prefix_with_deep_prompts(tokens, deep))
     }
 
     /// [`TextEncoder::forward`], keeping what the pullback needs.
@@ -104,6 +118,19 @@ impl TextEncoder {
                 .collect(),
             0,
         )
+    }
+
+    /// Embeddings of all prompts behind a prefix's keys and values.
+    fn suffixes(
+        &self,
+        prompts: &PromptSet,
+        context: Option<&Tensor<2>>,
+        prefix: &[KeyValue],
+    ) -> Tensor<2> {
+        let embeddings = self.lanes.map(self.jobs(prompts), |job| {
+            self.tower.suffix(self.suffix_tokens(prompts, &job, context), prefix)
+        });
+        self.in_class_order(prompts, Tensor::cat(embeddings, 0))
     }
 
     fn prefix_tokens(&self, prompts: &PromptSet, context: Option<&Tensor<2>>) -> Tensor<3> {

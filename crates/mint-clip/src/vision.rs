@@ -74,13 +74,43 @@ impl VisionTower {
         self.head(x)
     }
 
+    /// [`VisionTower::forward`] with prompts in the first blocks: `prompts[0]` stands behind the
+    /// image's tokens, and `prompts[k]` takes its place before block `k` (0-based).
+    ///
+    /// Source: Khattak et al., *MaPLe: Multi-modal Prompt Learning* (2023), section 3.2. The
+    /// prompts have no position embedding; `ln_pre` is applied to the first. Shapes: prompts
+    /// `[prompt, width]` each, the same number in each.
+    pub fn forward_with_deep_prompts(&self, pixels: Tensor<4>, prompts: &[Tensor<2>]) -> Tensor<2> {
+        let image = self.positioned(pixels);
+        let [views, n_tokens, width] = image.dims();
+        let for_each_view = |prompt: &Tensor<2>| {
+            let n_prompts = prompt.dims()[0];
+            prompt.clone().unsqueeze::<3>().expand([views, n_prompts, width])
+        };
+        let first = prompts.first().map(for_each_view);
+        let mut x = self.ln_pre.forward(Tensor::cat([image].into_iter().chain(first).collect(), 1));
+        for (index, block) in self.blocks.iter().enumerate() {
+            if let Some(prompt) = prompts.get(index).filter(|_| index > 0) {
+                let image = x.narrow(1, 0, n_tokens);
+                x = Tensor::cat(vec![image, for_each_view(prompt)], 1);
+            }
+            x = block.forward(x, self.rows(index), Mask::None);
+        }
+        self.head(x)
+    }
+
     /// Tokens before the first block. Shape: `[view, token, width]`.
     pub fn embed(&self, pixels: Tensor<4>) -> Tensor<3> {
+        self.ln_pre.forward(self.positioned(pixels))
+    }
+
+    /// Class token and patches with their positions. Shape: `[view, token, width]`.
+    fn positioned(&self, pixels: Tensor<4>) -> Tensor<3> {
         let patches = self.patch_embedding.forward(self.patches(pixels));
         let [views, _, width] = patches.dims();
         let class_token = self.class_embedding.val().reshape([1, 1, width]);
         let tokens = Tensor::cat(vec![class_token.expand([views, 1, width]), patches], 1);
-        self.ln_pre.forward(tokens + self.position_embedding.val().unsqueeze())
+        tokens + self.position_embedding.val().unsqueeze()
     }
 
     /// [`VisionTower::forward`], keeping class tokens and the prompted block's input.
@@ -138,8 +168,7 @@ impl VisionTower {
             later.push((prepare_trace, finish_trace));
             x = output;
         }
-        let (normalized, ln_post) = self.ln_post.forward_traced(class_token(x));
-        let embeddings = self.projection.forward(normalized).squeeze_dim(1);
+        let (embeddings, ln_post) = self.head_traced(x);
         (embeddings, ResumeTrace { prompted, later, ln_post })
     }
 
@@ -181,8 +210,14 @@ impl VisionTower {
         self.projection.forward(self.ln_post.forward(class_token(x))).squeeze_dim(1)
     }
 
+    /// [`VisionTower::head`], keeping what the pullback of `ln_post` needs.
+    pub(crate) fn head_traced(&self, x: Tensor<3>) -> (Tensor<2>, NormTrace) {
+        let (normalized, ln_post) = self.ln_post.forward_traced(class_token(x));
+        (self.projection.forward(normalized).squeeze_dim(1), ln_post)
+    }
+
     /// Of the last block only the class token is read.
-    fn rows(&self, index: usize) -> Rows {
+    pub(crate) fn rows(&self, index: usize) -> Rows {
         if index + 1 == self.blocks.len() { Rows::Only(CLASS_TOKEN) } else { Rows::All }
     }
 

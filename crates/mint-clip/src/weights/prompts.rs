@@ -4,10 +4,14 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
+use burn::nn::Linear;
+use burn::tensor::Device;
+
 use super::blob::Blob;
 use super::file::{self, Contents};
 use super::pytorch::Unknown;
 use super::{RawTensor, WeightsError};
+use crate::linear::frozen_linear;
 
 /// The learned part of a prompt method. Everything else in a checkpoint (optimizers, schedulers,
 /// copies of the towers, and the embeddings of prefix and suffix) is skipped.
@@ -55,6 +59,19 @@ pub struct MapleLayer {
     pub prompt: RawTensor,
     /// Makes the image tower's prompt of it.
     pub projection: StoredLinear,
+}
+
+impl StoredLinear {
+    /// The layer on a device.
+    pub fn load(&self, device: &Device) -> Linear {
+        let weight = self.weight.clone().transposed();
+        frozen_linear(weight.to_tensor(device), Some(self.bias.to_tensor(device)))
+    }
+
+    /// Lengths of input and output.
+    pub fn dims(&self) -> [usize; 2] {
+        [self.weight.shape[1], self.weight.shape[0]]
+    }
 }
 
 impl LearnedPrompts {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use burn::tensor::{Device, Tensor, TensorData};
 use half::{bf16, f16};
 
 use super::blob::Blob;
@@ -77,6 +78,11 @@ pub struct RawTensor {
 }
 
 impl RawTensor {
+    /// The tensor on a device. It has `D` axes.
+    pub fn to_tensor<const D: usize>(&self, device: &Device) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(self.values.clone(), self.shape.clone()), device)
+    }
+
     /// The transpose of a matrix.
     pub fn transposed(self) -> Self {
         let [rows, columns] = self.shape[..] else { return self };

@@ -1,0 +1,74 @@
+//! CoCoOp: a trained context that a small network shifts for each image.
+//!
+//! Source: Zhou et al., *Conditional Prompt Learning for Vision-Language Models* (2022),
+//! section 3.2.
+
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+use mint_clip::{ContextPlaces, PromptSet, normalize};
+
+use crate::class_set::ClassSet;
+use crate::image_views::ImageViews;
+use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores};
+
+/// What CoCoOp's training leaves.
+#[derive(Debug, Clone)]
+pub struct CocoopPrompts {
+    /// Context before it is shifted. Shape: `[context, text width]`.
+    pub context: Tensor<2>,
+    /// `[embed] -> [hidden]`
+    pub meta_net_in: Linear,
+    /// `[hidden] -> [text width]`
+    pub meta_net_out: Linear,
+}
+
+/// Compares view 0 with texts that are made for it.
+#[derive(Debug)]
+pub struct Cocoop {
+    prompts: CocoopPrompts,
+    texts: Option<PromptSet>,
+}
+
+impl CocoopPrompts {
+    /// The context for one image: `v_m + h(x)` for every vector, where `h` is the network and `x`
+    /// the image's normalised embedding.
+    ///
+    /// Shapes: `[1, embed] -> [context, text width]`.
+    pub fn context_of(&self, embedding: Tensor<2>) -> Tensor<2> {
+        let hidden = relu(self.meta_net_in.forward(normalize(embedding)));
+        self.context.clone() + self.meta_net_out.forward(hidden)
+    }
+}
+
+impl Cocoop {
+    /// With trained prompts.
+    pub fn new(prompts: CocoopPrompts) -> Self {
+        Self { prompts, texts: None }
+    }
+}
+
+impl Method for Cocoop {
+    fn name(&self) -> &'static str {
+        "cocoop"
+    }
+
+    fn view_demand(&self) -> ViewDemand {
+        ViewDemand::Clean
+    }
+
+    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        let places = ContextPlaces { before: self.prompts.context.dims()[0], after: 0 };
+        let texts = PromptSet::with_context(classes.tokenizer(), classes.names(), places)?;
+        self.texts = Some(texts);
+        Ok(())
+    }
+
+    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+        let (clip, image) = (views.clip(), views.clean_embedding());
+        let context = self.prompts.context_of(image.clone());
+        let texts = self.texts.as_ref().expect("a test set was started");
+        let features = clip.text.forward(texts, Some(&context));
+        Ok(Outcome::logits(read_scores(clip.logits(image, features))?))
+    }
+}
