@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use mint_clip::tokenizer::TokenizerError;
 use mint_clip::{Clip, ContextPlaces, PromptSet, Tokenizer, normalize};
 
+use crate::class_set::{ClassSet, TextFeatures};
 use crate::method::MethodError;
 
 /// The template of the published zero-shot rows.
@@ -65,12 +66,23 @@ impl ClassTexts {
     }
 }
 
+impl ClassTexts {
+    /// Whether both make the same texts of every class.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Template(one), Self::Template(other)) => one == other,
+            (Self::Ensemble(one), Self::Ensemble(other)) => one == other,
+            (Self::Context(one), Self::Context(other)) => one.to_data() == other.to_data(),
+            _ => false,
+        }
+    }
+}
+
 /// Fixed texts and, once a test set was started, their embeddings.
 #[derive(Debug)]
 pub(crate) struct FixedTexts {
     texts: ClassTexts,
-    /// Shape: `[class, embed]`.
-    features: Option<Tensor<2>>,
+    features: Option<TextFeatures>,
 }
 
 impl FixedTexts {
@@ -79,18 +91,13 @@ impl FixedTexts {
     }
 
     /// Embeds the texts of a test set's classes.
-    pub(crate) fn start(
-        &mut self,
-        clip: &Clip,
-        tokenizer: &Tokenizer,
-        class_names: &[String],
-    ) -> Result<(), MethodError> {
-        self.features = Some(self.texts.features(clip, tokenizer, class_names)?);
+    pub(crate) fn start(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        self.features = Some(classes.features(&self.texts)?);
         Ok(())
     }
 
-    /// The embeddings, normalised. Shape: `[class, embed]`.
-    pub(crate) fn features(&self) -> Tensor<2> {
-        self.features.clone().expect("a test set was started")
+    /// The embeddings.
+    pub(crate) fn features(&self) -> &TextFeatures {
+        self.features.as_ref().expect("a test set was started")
     }
 }

@@ -17,7 +17,7 @@ pub struct MintConfig {
     /// Seed of the bank's first keys and prompts.
     pub bank_seed: u64,
     /// How long the bank remembers.
-    pub bank_lifetime: BankLifetime,
+    pub bank_lifetime: Lifetime,
     /// Blocks after which class tokens become queries, counted from 1. Nothing means the last
     /// block of each third of the tower: 4, 8 and 12 of 12.
     pub query_blocks: Option<Vec<usize>>,
@@ -39,10 +39,10 @@ pub struct MintConfig {
     pub optimizer: OptimizerConfig,
 }
 
-/// How long the memory bank remembers.
+/// How long a method remembers what it learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum BankLifetime {
+pub enum Lifetime {
     /// Through all test sets of a run.
     #[default]
     Run,
@@ -68,7 +68,7 @@ impl Default for MintConfig {
         Self {
             bank_slots: 512,
             bank_seed: 0,
-            bank_lifetime: BankLifetime::Run,
+            bank_lifetime: Lifetime::Run,
             query_blocks: None,
             prompted_block: 1,
             picks_per_block: 2,

@@ -1,9 +1,12 @@
 //! One image as the methods see it: its views, and what has been computed of them.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use burn::tensor::Tensor;
 use mint_clip::{Clip, PassConfig, UnpromptedPass};
+
+use crate::class_set::TextFeatures;
+use crate::confidence::entropies;
 
 /// The views of one image. What several methods read is computed once, when first asked for.
 pub struct ImageViews<'a> {
@@ -13,6 +16,16 @@ pub struct ImageViews<'a> {
     pass: OnceCell<UnpromptedPass>,
     embeddings: OnceCell<Tensor<2>>,
     clean_embedding: OnceCell<Tensor<2>>,
+    logits: RefCell<Vec<(TextFeatures, ViewLogits)>>,
+}
+
+/// All views compared with fixed texts.
+#[derive(Debug, Clone)]
+pub struct ViewLogits {
+    /// Shape: `[view, class]`.
+    pub logits: Tensor<2>,
+    /// Entropy of each view's class distribution, in nats. Shape: `[view]`.
+    pub entropies: Tensor<1>,
 }
 
 impl<'a> ImageViews<'a> {
@@ -25,6 +38,7 @@ impl<'a> ImageViews<'a> {
             pass: OnceCell::new(),
             embeddings: OnceCell::new(),
             clean_embedding: OnceCell::new(),
+            logits: RefCell::default(),
         }
     }
 
@@ -44,6 +58,16 @@ impl<'a> ImageViews<'a> {
         self.pixels.dims()[0]
     }
 
+    /// Pixels of all views. Shape: `[view, channel, row, column]`.
+    pub fn pixels(&self) -> Tensor<4> {
+        self.pixels.clone()
+    }
+
+    /// Pixels of view 0. Shape: `[1, channel, row, column]`.
+    pub fn clean_pixels(&self) -> Tensor<4> {
+        self.pixels.clone().narrow(0, 0, 1)
+    }
+
     /// The pass of all views without prompts.
     pub fn pass(&self) -> &UnpromptedPass {
         self.pass
@@ -58,13 +82,25 @@ impl<'a> ImageViews<'a> {
         self.embeddings.get_or_init(|| self.clip.image.forward(self.pixels.clone())).clone()
     }
 
+    /// All views compared with fixed texts.
+    pub fn logits(&self, texts: &TextFeatures) -> ViewLogits {
+        let mut known = self.logits.borrow_mut();
+        if let Some((_, logits)) = known.iter().find(|(other, _)| other.is_same(texts)) {
+            return logits.clone();
+        }
+        let logits = self.clip.logits(self.embeddings(), texts.tensor());
+        let logits = ViewLogits { entropies: entropies(logits.clone()), logits };
+        known.push((texts.clone(), logits.clone()));
+        logits
+    }
+
     /// Embedding of view 0, not normalised. Shape: `[1, embed]`.
     pub fn clean_embedding(&self) -> Tensor<2> {
         let of_all = self.pass.get().map(|pass| &pass.embeddings).or(self.embeddings.get());
         if let Some(embeddings) = of_all {
             return embeddings.clone().narrow(0, 0, 1);
         }
-        let encode = || self.clip.image.forward(self.pixels.clone().narrow(0, 0, 1));
+        let encode = || self.clip.image.forward(self.clean_pixels());
         self.clean_embedding.get_or_init(encode).clone()
     }
 }

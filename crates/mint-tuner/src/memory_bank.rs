@@ -5,6 +5,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
+use crate::memory::Memory;
+use crate::method::MethodError;
+
 /// Rows of a prompt: one becomes a key token, the other a value token.
 pub const PROMPT_ROWS: usize = 2;
 
@@ -50,6 +53,24 @@ impl MemoryBank {
         let counts =
             Tensor::from_data(TensorData::new(counts.to_vec(), [counts.len()]), &keys.device());
         Self { keys, prompts, usage: Usage { counts, total } }
+    }
+
+    /// A bank that was saved.
+    pub fn from_memory(memory: &Memory, device: &Device) -> Result<Self, MethodError> {
+        let keys = memory.tensor::<2>("keys", device)?;
+        let prompts = memory.tensor::<3>("prompts", device)?;
+        let counts = memory.integers("usage")?;
+        if prompts.dims() != [counts.len(), PROMPT_ROWS, keys.dims()[1]] {
+            return Err(memory.damaged("prompts"));
+        }
+        Ok(Self::with_usage(keys, prompts, &counts))
+    }
+
+    /// Keys, prompts and usage, to be saved.
+    pub fn to_memory(&self) -> Result<Memory, MethodError> {
+        let counts = self.usage.counts().try_into_vec_as::<i64>().map_err(MethodError::device)?;
+        let memory = Memory::default().with("keys", &self.keys)?.with("prompts", &self.prompts)?;
+        Ok(memory.with_integers("usage", &counts))
     }
 
     /// Number of slots.

@@ -1,11 +1,12 @@
 //! The seam between methods and evaluation: views in, class scores and what happened out.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use mint_clip::tokenizer::TokenizerError;
-use mint_clip::{Clip, Tokenizer};
 
+use crate::class_set::ClassSet;
+use crate::config::Lifetime;
 use crate::image_views::ImageViews;
-use crate::memory_bank::MemoryBank;
+use crate::memory::Memory;
 
 /// A way to classify images with a frozen CLIP.
 pub trait Method {
@@ -17,23 +18,30 @@ pub trait Method {
 
     /// Prepares for the classes of a test set. What a method remembers of earlier sets follows
     /// from its configuration.
-    fn start_test_set(
-        &mut self,
-        clip: &Clip,
-        tokenizer: &Tokenizer,
-        class_names: &[String],
-    ) -> Result<(), MethodError>;
+    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError>;
 
     /// Classifies one image.
     fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError>;
 
-    /// What the method carries from image to image; nothing if it does not remember.
-    fn memory(&self) -> Option<&MemoryBank> {
+    /// How long the method remembers; nothing if each image is the first to it.
+    fn memory_lifetime(&self) -> Option<Lifetime> {
         None
     }
 
+    /// Whether a run that is broken off may go on from here; not within a batch of images.
+    fn can_be_interrupted(&self) -> bool {
+        true
+    }
+
+    /// What the method carries from image to image; nothing if it carries nothing.
+    fn memory(&self) -> Result<Option<Memory>, MethodError> {
+        Ok(None)
+    }
+
     /// Goes on from what [`Method::memory`] gave earlier.
-    fn restore(&mut self, _memory: MemoryBank) {}
+    fn restore(&mut self, _memory: &Memory, _device: &Device) -> Result<(), MethodError> {
+        Ok(())
+    }
 }
 
 /// How many views of an image a method looks at.
@@ -102,12 +110,20 @@ pub enum MethodError {
     /// The configuration does not fit the model or the views.
     #[error("{0}")]
     Config(String),
+    /// A memory that was saved cannot be used.
+    #[error("the saved memory has no usable `{0}`")]
+    Memory(String),
     /// The device failed.
     #[error("the device could not deliver a result: {0}")]
     Device(String),
 }
 
 impl MethodError {
+    /// What the device reports.
+    pub(crate) fn device(error: impl std::fmt::Debug) -> Self {
+        Self::Device(format!("{error:?}"))
+    }
+
     /// A share of the views that is less than one view.
     pub(crate) fn no_confident_view(share: f64, views: usize) -> Self {
         Self::Config(format!(
@@ -124,5 +140,5 @@ pub(crate) fn read_scores(logits: Tensor<2>) -> Result<Vec<f32>, MethodError> {
 
 /// Reads values back from the device.
 pub(crate) fn read_vector(values: Tensor<1>) -> Result<Vec<f32>, MethodError> {
-    values.try_into_vec_as::<f32>().map_err(|error| MethodError::Device(format!("{error:?}")))
+    values.try_into_vec_as::<f32>().map_err(MethodError::device)
 }

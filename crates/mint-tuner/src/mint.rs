@@ -1,11 +1,15 @@
 //! MINT: memory-infused prompt tuning.
 
-use burn::tensor::Tensor;
-use mint_clip::{Clip, Tokenizer};
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use mint_clip::Clip;
 
 use crate::adaptation::{Adaptation, Step};
-use crate::config::{BankLifetime, MintConfig};
+use crate::class_set::ClassSet;
+use crate::config::{Lifetime, MintConfig};
 use crate::image_views::ImageViews;
+use crate::memory::Memory;
 use crate::memory_bank::MemoryBank;
 use crate::method::{Method, MethodError, Outcome, StepSummary, ViewDemand, read_scores};
 use crate::prompt_learner::PromptLearner;
@@ -17,7 +21,7 @@ pub struct Mint {
     context: Tensor<2>,
     start_bank: MemoryBank,
     bank: MemoryBank,
-    learner: Option<PromptLearner>,
+    learner: Option<Arc<PromptLearner>>,
 }
 
 impl Mint {
@@ -40,22 +44,16 @@ impl Method for Mint {
         ViewDemand::All
     }
 
-    fn start_test_set(
-        &mut self,
-        clip: &Clip,
-        tokenizer: &Tokenizer,
-        class_names: &[String],
-    ) -> Result<(), MethodError> {
-        if self.config.bank_lifetime != BankLifetime::Run {
+    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        if self.config.bank_lifetime != Lifetime::Run {
             self.bank = self.start_bank.clone();
         }
-        let context = self.context.clone();
-        self.learner = Some(PromptLearner::new(clip, tokenizer, class_names, context)?);
+        self.learner = Some(classes.learner(&self.context)?);
         Ok(())
     }
 
     fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
-        if self.config.bank_lifetime == BankLifetime::Image {
+        if self.config.bank_lifetime == Lifetime::Image {
             self.bank = self.start_bank.clone();
         }
         let learner = self.learner.as_ref().expect("a test set was started");
@@ -68,11 +66,16 @@ impl Method for Mint {
         Ok(Outcome { steps, ..Outcome::logits(scores) })
     }
 
-    fn memory(&self) -> Option<&MemoryBank> {
-        Some(&self.bank)
+    fn memory_lifetime(&self) -> Option<Lifetime> {
+        Some(self.config.bank_lifetime)
     }
 
-    fn restore(&mut self, memory: MemoryBank) {
-        self.bank = memory;
+    fn memory(&self) -> Result<Option<Memory>, MethodError> {
+        Ok(Some(self.bank.to_memory()?))
+    }
+
+    fn restore(&mut self, memory: &Memory, device: &Device) -> Result<(), MethodError> {
+        self.bank = MemoryBank::from_memory(memory, device)?;
+        Ok(())
     }
 }

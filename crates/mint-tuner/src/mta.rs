@@ -5,9 +5,10 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
-use mint_clip::{Clip, Tokenizer, normalize};
+use mint_clip::normalize;
 use serde::{Deserialize, Serialize};
 
+use crate::class_set::ClassSet;
 use crate::class_texts::{ClassTexts, FixedTexts};
 use crate::image_views::ImageViews;
 use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores, read_vector};
@@ -74,25 +75,20 @@ impl Method for Mta {
         ViewDemand::All
     }
 
-    fn start_test_set(
-        &mut self,
-        clip: &Clip,
-        tokenizer: &Tokenizer,
-        class_names: &[String],
-    ) -> Result<(), MethodError> {
-        self.texts.start(clip, tokenizer, class_names)
+    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        self.texts.start(classes)
     }
 
     fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
         let features = self.texts.features();
         let embeddings = normalize(views.embeddings());
         let [n_views, width] = embeddings.dims();
-        let logits = views.clip().logits(embeddings.clone(), features.clone());
+        let logits = views.logits(features).logits;
         let affinity = read_vector(affinity(logits).reshape([n_views * n_views]))?;
         let rows = read_vector(embeddings.clone().reshape([n_views * width]))?;
         let Mode { mode, .. } = find_mode(&self.config, &rows, &affinity, n_views)?;
         let mode = Tensor::<1>::from_floats(mode.as_slice(), &embeddings.device()).unsqueeze();
-        Ok(Outcome::logits(read_scores(views.clip().logits(mode, features))?))
+        Ok(Outcome::logits(read_scores(views.clip().logits(mode, features.tensor()))?))
     }
 }
 

@@ -3,10 +3,13 @@
 //! Source: Shu et al., *Test-Time Prompt Tuning for Zero-Shot Generalization in Vision-Language
 //! Models* (2022).
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
-use mint_clip::{Clip, Tokenizer};
+use mint_clip::Clip;
 use serde::{Deserialize, Serialize};
 
+use crate::class_set::ClassSet;
 use crate::confidence::{confident_count, confident_views};
 use crate::image_views::ImageViews;
 use crate::method::{Method, MethodError, Outcome, StepSummary, ViewDemand, read_scores};
@@ -37,7 +40,7 @@ impl Default for TptConfig {
 pub struct Tpt {
     config: TptConfig,
     context: Tensor<2>,
-    learner: Option<PromptLearner>,
+    learner: Option<Arc<PromptLearner>>,
 }
 
 /// A tuning of the context to the views of one image, step by step.
@@ -130,14 +133,8 @@ impl Method for Tpt {
         ViewDemand::All
     }
 
-    fn start_test_set(
-        &mut self,
-        clip: &Clip,
-        tokenizer: &Tokenizer,
-        class_names: &[String],
-    ) -> Result<(), MethodError> {
-        let context = self.context.clone();
-        self.learner = Some(PromptLearner::new(clip, tokenizer, class_names, context)?);
+    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        self.learner = Some(classes.learner(&self.context)?);
         Ok(())
     }
 

@@ -3,12 +3,12 @@
 //! Source: Farina et al., *Frustratingly Easy Test-Time Adaptation of Vision-Language Models*
 //! (2024), algorithm 1: the marginal probability over the confident views at temperature zero.
 
-use mint_clip::{Clip, Tokenizer};
 use serde::{Deserialize, Serialize};
 
+use crate::class_set::ClassSet;
 use crate::class_texts::{ClassTexts, FixedTexts};
-use crate::confidence::{confident_count, entropies};
-use crate::image_views::ImageViews;
+use crate::confidence::confident_count;
+use crate::image_views::{ImageViews, ViewLogits};
 use crate::method::{Method, MethodError, Outcome, ViewDemand, read_vector};
 use crate::ordering::ascending;
 
@@ -50,25 +50,19 @@ impl Method for Zero {
         ViewDemand::All
     }
 
-    fn start_test_set(
-        &mut self,
-        clip: &Clip,
-        tokenizer: &Tokenizer,
-        class_names: &[String],
-    ) -> Result<(), MethodError> {
-        self.texts.start(clip, tokenizer, class_names)
+    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        self.texts.start(classes)
     }
 
     fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
-        let features = self.texts.features();
-        let logits = views.clip().logits(views.embeddings(), features);
+        let ViewLogits { logits, entropies } = views.logits(self.texts.features());
         let [n_views, n_classes] = logits.dims();
         let share = self.config.confident_share;
         let n_voters = confident_count(n_views, share);
         if n_voters == 0 {
             return Err(MethodError::no_confident_view(share, n_views));
         }
-        let entropies = read_vector(entropies(logits.clone()))?;
+        let entropies = read_vector(entropies)?;
         let logits = read_vector(logits.reshape([n_views * n_classes]))?;
         Ok(Outcome::votes(votes(&logits, n_classes, &entropies, n_voters)))
     }

@@ -1,8 +1,7 @@
 //! Zero-shot classification of the clean view: CLIP with one template, with an ensemble of
 //! templates, and CoOp's trained context.
 
-use mint_clip::{Clip, Tokenizer};
-
+use crate::class_set::ClassSet;
 use crate::class_texts::{ClassTexts, FixedTexts};
 use crate::image_views::ImageViews;
 use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores};
@@ -37,17 +36,12 @@ impl Method for ZeroShot {
         ViewDemand::Clean
     }
 
-    fn start_test_set(
-        &mut self,
-        clip: &Clip,
-        tokenizer: &Tokenizer,
-        class_names: &[String],
-    ) -> Result<(), MethodError> {
-        self.texts.start(clip, tokenizer, class_names)
+    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        self.texts.start(classes)
     }
 
     fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
-        let features = self.texts.features();
+        let features = self.texts.features().tensor();
         let logits = views.clip().logits(views.clean_embedding(), features);
         Ok(Outcome::logits(read_scores(logits)?))
     }

@@ -7,8 +7,8 @@ use burn::tensor::Tensor;
 use mint_clip::{Clip, Tokenizer};
 use mint_golden::Recording;
 use mint_tuner::{
-    BankLifetime, DistanceSign, ImageViews, MemoryBank, Method, Mint, MintConfig, UsageScaling,
-    ZeroShot,
+    ClassSet, DistanceSign, ImageViews, Lifetime, MemoryBank, Method, Mint, MintConfig,
+    UsageScaling, ZeroShot,
 };
 use small_clip::{int_tensor, small_clip, tensor, values};
 
@@ -22,21 +22,22 @@ fn classify_two(clip: &Clip, config: &MintConfig) -> (Vec<Vec<f32>>, MemoryBank)
     let names = ["tabby cat", "astronaut", "retina"].map(str::to_owned);
     let context = tensor::<2>(&Recording::open("mint_seq"), "init.ctx");
     let mut mint = Mint::new(config.clone(), clip, context).expect("the configuration fits");
-    mint.start_test_set(clip, &tokenizer, &names).expect("prompts fit");
+    mint.start_test_set(&ClassSet::new(clip, &tokenizer, &names)).expect("prompts fit");
     let pass = config.pass(&clip.config).expect("the blocks exist");
     let pixels = Recording::open("pixels");
     let scores = ["img0", "img1"].map(|image| {
         let views = ImageViews::new(clip, tensor::<4>(&pixels, image), &pass);
         mint.classify(&views).expect("the device works").scores
     });
-    (scores.into(), mint.memory().expect("MINT remembers").clone())
+    let memory = mint.memory().expect("the device works").expect("MINT remembers");
+    (scores.into(), MemoryBank::from_memory(&memory, &clip.device).expect("the memory is whole"))
 }
 
 #[test]
 fn a_bank_for_one_image_forgets_the_earlier_ones() {
     let clip = small_clip();
     let (remembering, bank) = classify_two(&clip, &config());
-    let forgetful = MintConfig { bank_lifetime: BankLifetime::Image, ..config() };
+    let forgetful = MintConfig { bank_lifetime: Lifetime::Image, ..config() };
     let (forgetting, fresh) = classify_two(&clip, &forgetful);
     assert_eq!(remembering[0], forgetting[0], "the first image has nothing to remember");
     assert_ne!(remembering[1], forgetting[1]);
@@ -72,7 +73,7 @@ fn without_steps_mint_still_inserts_prompts() {
     let tokenizer = Tokenizer::clip(clip.config.text.context_length);
     let names = ["tabby cat", "astronaut", "retina"].map(str::to_owned);
     let mut zero_shot = ZeroShot::default();
-    zero_shot.start_test_set(&clip, &tokenizer, &names).expect("prompts fit");
+    zero_shot.start_test_set(&ClassSet::new(&clip, &tokenizer, &names)).expect("prompts fit");
     let pass = config().pass(&clip.config).expect("the blocks exist");
     let pixels = tensor::<4>(&Recording::open("pixels"), "img0");
     let views = ImageViews::new(&clip, pixels, &pass);

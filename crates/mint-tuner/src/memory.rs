@@ -1,0 +1,93 @@
+//! What methods carry from image to image, as plain tensors that can be saved.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::method::MethodError;
+
+/// Named tensors of a method's memory.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Memory {
+    tensors: BTreeMap<String, TensorData>,
+}
+
+impl Memory {
+    /// From tensors that were saved.
+    pub fn new(tensors: BTreeMap<String, TensorData>) -> Self {
+        Self { tensors }
+    }
+
+    /// All tensors.
+    pub fn tensors(&self) -> &BTreeMap<String, TensorData> {
+        &self.tensors
+    }
+
+    /// Adds a tensor, read back from its device.
+    pub(crate) fn with<const D: usize>(
+        self,
+        name: &str,
+        tensor: &Tensor<D>,
+    ) -> Result<Self, MethodError> {
+        let data = tensor.clone().try_into_data().map_err(MethodError::device)?;
+        Ok(self.with_data(name, data.convert::<f32>()))
+    }
+
+    /// Adds whole numbers.
+    pub(crate) fn with_integers(self, name: &str, values: &[i64]) -> Self {
+        self.with_data(name, TensorData::new(values.to_vec(), [values.len()]))
+    }
+
+    /// Whether there is a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Adds a list of numbers.
+    pub(crate) fn with_floats(self, name: &str, values: &[f32]) -> Self {
+        self.with_data(name, TensorData::new(values.to_vec(), [values.len()]))
+    }
+
+    fn with_data(mut self, name: &str, data: TensorData) -> Self {
+        self.tensors.insert(name.to_owned(), data);
+        self
+    }
+
+    /// A tensor with `D` axes.
+    pub fn tensor<const D: usize>(
+        &self,
+        name: &str,
+        device: &Device,
+    ) -> Result<Tensor<D>, MethodError> {
+        let data = self.data(name)?;
+        if data.shape().len() != D {
+            return Err(self.damaged(name));
+        }
+        Ok(Tensor::from_data(data.clone(), device))
+    }
+
+    /// A list of whole numbers.
+    pub(crate) fn integers(&self, name: &str) -> Result<Vec<i64>, MethodError> {
+        self.data(name)?.clone().try_into_vec().map_err(|_| self.damaged(name))
+    }
+
+    /// A list of numbers.
+    pub(crate) fn floats(&self, name: &str) -> Result<Vec<f32>, MethodError> {
+        self.data(name)?.clone().try_into_vec().map_err(|_| self.damaged(name))
+    }
+
+    fn data(&self, name: &str) -> Result<&TensorData, MethodError> {
+        self.tensors.get(name).ok_or_else(|| self.damaged(name))
+    }
+
+    /// What a tensor that is missing or has the wrong form is reported as.
+    pub(crate) fn damaged(&self, name: &str) -> MethodError {
+        MethodError::Memory(name.to_owned())
+    }
+}
+
+/// Whole numbers on a device. Shape: `[item]`.
+pub(crate) fn integer_tensor(values: Vec<i64>, device: &Device) -> Tensor<1, Int> {
+    let length = values.len();
+    Tensor::from_data(TensorData::new(values, [length]), device)
+}

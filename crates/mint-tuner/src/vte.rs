@@ -1,0 +1,69 @@
+//! VTE: the mean of the most confident views' embeddings, compared with an ensemble of texts.
+//!
+//! Source: Döbler et al., *A Lost Opportunity for Vision-Language Models: A Comparative Study of
+//! Online Test-Time Adaptation for Vision-Language Models* (2024), section 4.
+
+use serde::{Deserialize, Serialize};
+
+use crate::class_set::ClassSet;
+use crate::class_texts::{ClassTexts, FixedTexts};
+use crate::confidence::confident_count;
+use crate::image_views::{ImageViews, ViewLogits};
+use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores};
+use crate::ordering::smallest;
+
+/// Configuration of VTE. The default is the published code's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct VteConfig {
+    /// Share of the views whose embeddings are averaged, those of lowest entropy.
+    pub confident_share: f64,
+}
+
+impl Default for VteConfig {
+    fn default() -> Self {
+        Self { confident_share: 0.1 }
+    }
+}
+
+/// Classifies the mean embedding of the confident views.
+#[derive(Debug)]
+pub struct Vte {
+    config: VteConfig,
+    texts: FixedTexts,
+}
+
+impl Vte {
+    /// With fixed texts.
+    pub fn new(config: VteConfig, texts: ClassTexts) -> Self {
+        Self { config, texts: FixedTexts::new(texts) }
+    }
+}
+
+impl Method for Vte {
+    fn name(&self) -> &'static str {
+        "vte"
+    }
+
+    fn view_demand(&self) -> ViewDemand {
+        ViewDemand::All
+    }
+
+    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        self.texts.start(classes)
+    }
+
+    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+        let ViewLogits { logits, entropies } = views.logits(self.texts.features());
+        let n_views = logits.dims()[0];
+        let share = self.config.confident_share;
+        let count = confident_count(n_views, share);
+        if count == 0 {
+            return Err(MethodError::no_confident_view(share, n_views));
+        }
+        // The mean of unit vectors is not made a unit vector again. Logits are linear in the image,
+        // so those of the mean are the mean of the views'.
+        let mean = logits.select(0, smallest(entropies, count)).mean_dim(0);
+        Ok(Outcome::logits(read_scores(mean)?))
+    }
+}
