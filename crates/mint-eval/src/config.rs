@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use mint_tuner::{MintConfig, MtaConfig, TptConfig, ZeroConfig};
+use mint_tuner::{MintConfig, MtaConfig, SarConfig, TdaConfig, TptConfig, VteConfig, ZeroConfig};
 use serde::{Deserialize, Serialize};
+
+use crate::method_id::MethodId;
 
 /// Configuration of a run. Unknown keys are errors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,18 +24,32 @@ pub struct RunConfig {
     pub order: ImageOrder,
     /// One part of the images, for runs on several machines.
     pub shard: Option<Shard>,
+    /// Divides logits before they become probabilities; changes calibration and no ranking.
+    pub temperature: f64,
     /// Where the context of learned prompts starts.
     pub context: Option<ContextStart>,
-    /// Texts that ZERO and MTA compare views with.
-    pub texts: Texts,
+    /// Checkpoint of CoCoOp.
+    pub cocoop: Option<PathBuf>,
+    /// Checkpoint of MaPLe.
+    pub maple: Option<PathBuf>,
+    /// What each method that learns a context starts from.
+    pub starts: Starts,
+    /// What each method with fixed texts compares images with.
+    pub texts: MethodTexts,
     /// Settings of MINT.
     pub mint: MintConfig,
     /// Settings of TPT.
     pub tpt: TptConfig,
+    /// Settings of SAR.
+    pub sar: SarConfig,
     /// Settings of MTA.
     pub mta: MtaConfig,
     /// Settings of ZERO.
     pub zero: ZeroConfig,
+    /// Settings of TDA.
+    pub tda: TdaConfig,
+    /// Settings of VTE.
+    pub vte: VteConfig,
 }
 
 impl Default for RunConfig {
@@ -45,84 +61,20 @@ impl Default for RunConfig {
             limit: None,
             order: ImageOrder::Shuffled,
             shard: None,
+            temperature: 1.0,
             context: None,
-            texts: Texts::Template,
+            cocoop: None,
+            maple: None,
+            starts: Starts::default(),
+            texts: MethodTexts::default(),
             mint: MintConfig::default(),
             tpt: TptConfig::default(),
+            sar: SarConfig::default(),
             mta: MtaConfig::default(),
             zero: ZeroConfig::default(),
+            tda: TdaConfig::default(),
+            vte: VteConfig::default(),
         }
-    }
-}
-
-/// A method by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MethodId {
-    /// Zero-shot CLIP.
-    Clip,
-    /// Zero-shot with the mean of 80 templates.
-    Ensemble,
-    /// Zero-shot with a trained context.
-    Coop,
-    /// Test-time prompt tuning.
-    Tpt,
-    /// Mean-shift over the views' embeddings.
-    Mta,
-    /// Votes of the confident views.
-    Zero,
-    /// Memory-infused prompt tuning.
-    Mint,
-}
-
-impl MethodId {
-    /// All, in the order of the published table.
-    pub const ALL: [MethodId; 7] = [
-        MethodId::Clip,
-        MethodId::Ensemble,
-        MethodId::Coop,
-        MethodId::Tpt,
-        MethodId::Mta,
-        MethodId::Zero,
-        MethodId::Mint,
-    ];
-
-    /// The name used on the command line and in records.
-    pub fn name(self) -> &'static str {
-        match self {
-            MethodId::Clip => "clip",
-            MethodId::Ensemble => "ensemble",
-            MethodId::Coop => "coop",
-            MethodId::Tpt => "tpt",
-            MethodId::Mta => "mta",
-            MethodId::Zero => "zero",
-            MethodId::Mint => "mint",
-        }
-    }
-
-    /// The name used in tables.
-    pub fn title(self) -> &'static str {
-        match self {
-            MethodId::Clip => "CLIP zero-shot",
-            MethodId::Ensemble => "Ensemble",
-            MethodId::Coop => "CoOp",
-            MethodId::Tpt => "TPT",
-            MethodId::Mta => "MTA",
-            MethodId::Zero => "ZERO",
-            MethodId::Mint => "MINT",
-        }
-    }
-}
-
-impl FromStr for MethodId {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let found = MethodId::ALL.into_iter().find(|method| method.name() == name);
-        found.ok_or_else(|| {
-            let known: Vec<&str> = MethodId::ALL.iter().map(|method| method.name()).collect();
-            format!("`{name}` is not a known method; known are {} and `all`", known.join(", "))
-        })
     }
 }
 
@@ -136,7 +88,64 @@ pub enum ImageOrder {
     File,
 }
 
-/// What the views of methods without learning are compared with.
+/// What each method that learns a context starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Starts {
+    /// TPT's, whose published row starts from words.
+    pub tpt: LearnedStart,
+    /// MINT's, whose published row starts from a trained context.
+    pub mint: LearnedStart,
+}
+
+impl Default for Starts {
+    fn default() -> Self {
+        Self { tpt: LearnedStart::Words, mint: LearnedStart::Context }
+    }
+}
+
+/// What a method that learns a context starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LearnedStart {
+    /// The words `a photo of a`.
+    Words,
+    /// What `context` says; the words where it says nothing.
+    Context,
+}
+
+/// What each method with fixed texts compares images with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MethodTexts {
+    /// Ensemble's.
+    pub ensemble: Texts,
+    /// SAR's.
+    pub sar: Texts,
+    /// MTA's; the published row says that it used an ensemble, and not which.
+    pub mta: Texts,
+    /// ZERO's.
+    pub zero: Texts,
+    /// TDA's.
+    pub tda: Texts,
+    /// VTE's.
+    pub vte: Texts,
+}
+
+impl Default for MethodTexts {
+    fn default() -> Self {
+        Self {
+            ensemble: Texts::Templates80,
+            sar: Texts::Template,
+            mta: Texts::Templates80,
+            zero: Texts::Template,
+            tda: Texts::Templates80,
+            vte: Texts::Templates80,
+        }
+    }
+}
+
+/// Fixed texts of the classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Texts {
@@ -207,7 +216,37 @@ impl From<Shard> for String {
     }
 }
 
+/// A configuration that makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
 impl RunConfig {
+    /// Checks what does not depend on the model.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.methods.is_empty() {
+            return Err(ConfigError("no method is left to run; name one with `--method`".into()));
+        }
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            return Err(ConfigError(format!(
+                "`temperature` is {}: it must be above 0",
+                self.temperature
+            )));
+        }
+        let twice = self
+            .methods
+            .iter()
+            .enumerate()
+            .find(|(index, method)| self.methods[..*index].contains(method));
+        if let Some((_, method)) = twice {
+            return Err(ConfigError(format!(
+                "`{}` is named twice among the methods",
+                method.name()
+            )));
+        }
+        Ok(())
+    }
+
     /// The images of a set of `images` that this run goes through, given their order.
     pub fn select(&self, mut order: Vec<usize>) -> Vec<usize> {
         order.truncate(self.limit.unwrap_or(usize::MAX));

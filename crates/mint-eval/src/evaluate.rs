@@ -7,18 +7,21 @@ use mint_augment::{ViewConfig, ViewError, ViewGenerator};
 use mint_clip::burn::tensor::Tensor;
 use mint_clip::{Clip, PassConfig, Tokenizer};
 use mint_datasets::{ImageSet, Order};
-use mint_tuner::{BankLifetime, ImageViews, Method, MethodError, Outcome, ViewDemand, ZeroShot};
-use serde::{Deserialize, Serialize};
+use mint_tuner::{
+    ClassSet, ImageViews, Lifetime, Method, MethodError, Outcome, ViewDemand, ZeroShot,
+};
 
-use crate::config::{ImageOrder, MethodId, RunConfig};
+use crate::config::{ImageOrder, RunConfig};
 use crate::loader::{LoadError, Loader};
-use crate::memory_file::{self, memory_path};
-use crate::methods::NamedMethod;
+use crate::memory_file::{self, SavedMemories};
+use crate::method_id::MethodId;
+use crate::methods::ConfiguredMethod;
 use crate::metrics::{Accuracy, ranking};
 use crate::pixels::view_tensor;
-use crate::record::{
-    EarlierLine, ErrorLine, ImageLine, LineWriter, Record, RecordError, ScoredClass,
-};
+use crate::published::published_top1;
+use crate::record::{EarlierLine, ErrorLine, Record, RecordError};
+use crate::row::Row;
+use crate::tally::{Classified, Tally};
 
 /// Why an evaluation stopped.
 #[derive(Debug, thiserror::Error)]
@@ -50,33 +53,6 @@ pub enum EvalError {
     /// There is nothing to evaluate.
     #[error("no images of {0} are left: see `--limit` and `--shard`")]
     NoImages(String),
-}
-
-/// One line of the result table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// Short name of the test set.
-    pub test_set: String,
-    /// Name of the method.
-    pub method: String,
-    /// Images classified.
-    pub images: u64,
-    /// Images that could not be read; not counted in any percentage.
-    pub unreadable: u64,
-    /// Views of each image that the method looked at.
-    pub views: usize,
-    /// Seed of order and views.
-    pub seed: u64,
-    /// Percentage of images whose class has the best score.
-    pub top1: f64,
-    /// Lower end of its 95 % interval (Wilson).
-    pub top1_low: f64,
-    /// Upper end of its 95 % interval (Wilson).
-    pub top1_high: f64,
-    /// Percentage of images whose class is among the five best.
-    pub top5: f64,
-    /// Mean time that the method added; what several methods share counts for the first.
-    pub seconds_per_image: f64,
 }
 
 /// What an evaluation tells while it runs.
@@ -115,15 +91,8 @@ pub struct Evaluation<'a> {
     tokenizer: &'a Tokenizer,
     config: &'a RunConfig,
     pass_config: PassConfig,
-    methods: Vec<NamedMethod>,
+    methods: Vec<ConfiguredMethod>,
     zero_shot: ZeroShot,
-}
-
-/// The running results of one method.
-struct Tally {
-    accuracy: Accuracy,
-    seconds: f64,
-    lines: Option<LineWriter>,
 }
 
 impl<'a> Evaluation<'a> {
@@ -132,7 +101,7 @@ impl<'a> Evaluation<'a> {
         clip: &'a Clip,
         tokenizer: &'a Tokenizer,
         config: &'a RunConfig,
-        methods: Vec<NamedMethod>,
+        methods: Vec<ConfiguredMethod>,
     ) -> Result<Self, MethodError> {
         let pass_config = config.mint.pass(&clip.config)?;
         let zero_shot = ZeroShot::default();
@@ -169,7 +138,8 @@ impl<'a> Evaluation<'a> {
         let mut tallies = self.tallies(set, record, &earlier)?;
         let done = earlier.first().map_or(0, Vec::len);
         let mut unreadable = done as u64 - tallies.first().map_or(0, |tally| tally.accuracy.images);
-        observer.start(set, indices.len(), done);
+        let n_images = indices.len();
+        observer.start(set, n_images, done);
         indices.drain(..done);
         let LoopConfig { loader_threads, ahead, strict } = settings;
         let seed = self.config.seed;
@@ -191,22 +161,27 @@ impl<'a> Evaluation<'a> {
             group.push((index, pixels));
             if group.len() == self.images_at_once() {
                 self.images(set, &mut group, &mut tallies, observer)?;
-                if let Some(record) = record {
+                let between_batches =
+                    self.methods.iter().all(|method| method.method.can_be_interrupted());
+                if let Some(record) = record.filter(|_| between_batches) {
                     self.save_memory(set, record, done + position + 1)?;
                 }
             }
         }
         self.images(set, &mut group, &mut tallies, observer)?;
+        if let Some(record) = record {
+            self.save_memory(set, record, n_images)?;
+        }
         observer.finish();
         Ok(self.rows(set, unreadable, &tallies))
     }
 
     fn start(&mut self, set: &ImageSet) -> Result<(), EvalError> {
-        let names = &set.class_names;
-        let zero_shot = self.zero_shot.start_test_set(self.clip, self.tokenizer, names);
+        let classes = ClassSet::new(self.clip, self.tokenizer, &set.class_names);
+        let zero_shot = self.zero_shot.start_test_set(&classes);
         zero_shot.map_err(|source| method_error(MethodId::Clip, set, source))?;
-        for (id, method) in &mut self.methods {
-            let started = method.start_test_set(self.clip, self.tokenizer, names);
+        for ConfiguredMethod { id, method, .. } in &mut self.methods {
+            let started = method.start_test_set(&classes);
             started.map_err(|source| method_error(*id, set, source))?;
         }
         Ok(())
@@ -221,21 +196,20 @@ impl<'a> Evaluation<'a> {
         indices: &[usize],
     ) -> Result<Vec<Vec<EarlierLine>>, EvalError> {
         let mut lines = Vec::new();
-        for (id, _) in &self.methods {
-            lines.push(record.earlier_lines(&set.id, id.name())?);
+        for method in &self.methods {
+            lines.push(record.earlier_lines(&set.id, method.id.name())?);
         }
         let mut done = lines.iter().map(Vec::len).min().unwrap_or(0);
-        let lifetime = self.config.mint.bank_lifetime;
-        for (id, method) in &mut self.methods {
-            if method.memory().is_none() {
-                continue;
-            }
-            let path = memory_path(record.folder(), id.name());
-            let saved = memory_file::load(&path, &self.clip.device)?;
-            let of_this_set = saved.as_ref().is_some_and(|saved| saved.test_set == set.id);
-            done = done.min(saved.as_ref().filter(|_| of_this_set).map_or(0, |saved| saved.images));
-            if let Some(saved) = saved.filter(|_| of_this_set || lifetime == BankLifetime::Run) {
-                method.restore(saved.bank);
+        if self.methods.iter().any(|method| method.method.memory_lifetime().is_some()) {
+            let saved = memory_file::load(record.folder())?.unwrap_or_default();
+            let of_this_set = saved.test_set == set.id;
+            done = if of_this_set { done.min(saved.images) } else { 0 };
+            for ConfiguredMethod { id, method, .. } in &mut self.methods {
+                let lasts = of_this_set || method.memory_lifetime() == Some(Lifetime::Run);
+                if let Some(memory) = saved.memories.get(id.name()).filter(|_| lasts) {
+                    let restored = method.restore(memory, &self.clip.device);
+                    restored.map_err(|source| method_error(*id, set, source))?;
+                }
             }
         }
         for lines in &mut lines {
@@ -250,16 +224,16 @@ impl<'a> Evaluation<'a> {
         Ok(lines)
     }
 
-    fn save_memory(
-        &self,
-        set: &ImageSet,
-        record: &Record,
-        images: usize,
-    ) -> Result<(), RecordError> {
-        for (id, method) in &self.methods {
-            if let Some(bank) = method.memory() {
-                memory_file::save(&memory_path(record.folder(), id.name()), &set.id, images, bank)?;
-            }
+    /// Saves what all methods remember.
+    fn save_memory(&self, set: &ImageSet, record: &Record, images: usize) -> Result<(), EvalError> {
+        let mut saved =
+            SavedMemories { test_set: set.id.clone(), images, ..SavedMemories::default() };
+        for ConfiguredMethod { id, method, .. } in &self.methods {
+            let memory = method.memory().map_err(|source| method_error(*id, set, source))?;
+            saved.memories.extend(memory.map(|memory| (id.name().to_owned(), memory)));
+        }
+        if !saved.memories.is_empty() {
+            memory_file::save(record.folder(), &saved)?;
         }
         Ok(())
     }
@@ -270,24 +244,17 @@ impl<'a> Evaluation<'a> {
         record: Option<&Record>,
         earlier: &[Vec<EarlierLine>],
     ) -> Result<Vec<Tally>, EvalError> {
-        let mut tallies = Vec::with_capacity(self.methods.len());
-        for ((id, _), earlier) in self.methods.iter().zip(earlier) {
-            let lines = record.map(|record| record.lines(&set.id, id.name(), earlier));
-            let mut tally =
-                Tally { accuracy: Accuracy::default(), seconds: 0.0, lines: lines.transpose()? };
-            for (label, best, seconds) in earlier.iter().filter_map(EarlierLine::result) {
-                tally.accuracy.add(&best, label);
-                tally.seconds += seconds;
-            }
-            tallies.push(tally);
-        }
-        Ok(tallies)
+        let tally = |(method, earlier): (&ConfiguredMethod, &Vec<EarlierLine>)| {
+            let lines = record.map(|record| record.lines(&set.id, method.id.name(), earlier));
+            Ok(Tally::new(earlier, lines.transpose()?))
+        };
+        self.methods.iter().zip(earlier).map(tally).collect()
     }
 
     /// Clean views alone are too little work for all cores, so several images go together.
     fn images_at_once(&self) -> usize {
         const CLEAN_VIEWS: usize = 16;
-        let clean = |(_, method): &NamedMethod| method.view_demand() == ViewDemand::Clean;
+        let clean = |method: &ConfiguredMethod| method.method.view_demand() == ViewDemand::Clean;
         if self.methods.iter().all(clean) { CLEAN_VIEWS } else { 1 }
     }
 
@@ -332,7 +299,7 @@ impl<'a> Evaluation<'a> {
             None => &views,
         };
         let mut outcomes: Vec<(Outcome, f64)> = Vec::with_capacity(self.methods.len());
-        for (id, method) in &mut self.methods {
+        for ConfiguredMethod { id, method, .. } in &mut self.methods {
             let clock = Instant::now();
             let outcome =
                 method.classify(views).map_err(|source| method_error(*id, set, source))?;
@@ -343,24 +310,8 @@ impl<'a> Evaluation<'a> {
         let zero_shot = zero_shot.map_err(|source| method_error(MethodId::Clip, set, source))?;
         let zero_shot_top1 = ranking(&zero_shot.scores, 1)[0];
         for ((outcome, seconds), tally) in outcomes.into_iter().zip(tallies) {
-            let best = ranking(&outcome.scores, 5);
-            tally.accuracy.add(&best, image.label);
-            tally.seconds += seconds;
-            if let Some(lines) = &mut tally.lines {
-                let scored = |class: usize| ScoredClass {
-                    class,
-                    name: &set.class_names[class],
-                    score: outcome.scores[class],
-                };
-                lines.write(&ImageLine {
-                    path: &image.path.to_string_lossy(),
-                    label: image.label,
-                    top5: best.into_iter().map(scored).collect(),
-                    zero_shot_top1,
-                    losses: outcome.steps.iter().map(|step| step.loss).collect(),
-                    seconds,
-                })?;
-            }
+            let of_image = Classified { outcome, zero_shot_top1, seconds };
+            tally.add(&of_image, image, &set.class_names, self.config.temperature)?;
         }
         Ok(())
     }
@@ -368,24 +319,30 @@ impl<'a> Evaluation<'a> {
     /// Views that methods with this demand, or a lesser one, look at.
     fn views(&self, demand: ViewDemand) -> usize {
         let any_wants_all =
-            self.methods.iter().any(|(_, method)| method.view_demand() == ViewDemand::All);
+            self.methods.iter().any(|method| method.method.view_demand() == ViewDemand::All);
         if demand == ViewDemand::All && any_wants_all { self.config.views } else { 1 }
     }
 
     fn rows(&self, set: &ImageSet, unreadable: u64, tallies: &[Tally]) -> Vec<Row> {
-        let row = |((id, method), tally): (&NamedMethod, &Tally)| {
+        let row = |(ConfiguredMethod { id, method, setup }, tally): (&ConfiguredMethod, &Tally)| {
             let (top1_low, top1_high) = tally.accuracy.top1_interval();
             Row {
                 test_set: set.id.clone(),
                 method: id.name().to_owned(),
+                start: setup.start.to_owned(),
+                views: self.views(method.view_demand()),
+                share: setup.share,
+                steps: setup.steps,
+                seed: self.config.seed,
                 images: tally.accuracy.images,
                 unreadable,
-                views: self.views(method.view_demand()),
-                seed: self.config.seed,
                 top1: tally.accuracy.top1_percent(),
                 top1_low,
                 top1_high,
                 top5: tally.accuracy.top5_percent(),
+                calibration_error: tally.calibration.error_percent(),
+                brier: tally.calibration.brier(),
+                published_top1: published_top1(id.name(), setup.start, &set.id),
                 seconds_per_image: tally.seconds / tally.accuracy.images.max(1) as f64,
             }
         };

@@ -11,7 +11,7 @@ use mint_augment::{ViewPixels, Views};
 use mint_clip::burn::tensor::Tensor;
 use mint_clip::prompt::class_text;
 use mint_clip::{Clip, Tokenizer};
-use mint_tuner::{MemoryBank, MethodError};
+use mint_tuner::{Memory, MethodError};
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::record::write_whole;
@@ -48,8 +48,8 @@ pub struct Start<'a> {
     pub class_names: &'a [String],
     /// Where learned prompts start. Shape: `[context, width]`.
     pub context: Tensor<2>,
-    /// The memory before the first image, if a method has one.
-    pub memory: Option<&'a MemoryBank>,
+    /// MINT's memory before the first image, if it is run.
+    pub memory: Option<&'a Memory>,
 }
 
 impl Export {
@@ -72,8 +72,8 @@ impl Export {
             ids("template_ids", start, |name| format!("a photo of a {name}."))?,
         ];
         if let Some(memory) = start.memory {
-            tensors.push(floats("keys", memory.keys.clone())?);
-            tensors.push(floats("prompts", memory.prompts.clone())?);
+            tensors.push(floats("keys", memory.tensor::<2>("keys", &start.clip.device)?)?);
+            tensors.push(floats("prompts", memory.tensor::<3>("prompts", &start.clip.device)?)?);
         }
         export.write("start.safetensors", &tensors)?;
         Ok(export)

@@ -3,25 +3,39 @@
 //! A run is a function of its configuration, its seed, the weights and the data: the number of
 //! threads, and which methods run beside each other, change no score.
 
+mod calibration;
 mod config;
 mod evaluate;
 mod export;
 mod loader;
 mod memory_file;
+mod method_id;
 mod methods;
 mod metrics;
 mod pixels;
+mod prompts;
+mod published;
 mod record;
+mod row;
 mod table;
+mod tally;
 
-pub use config::{ContextStart, ImageOrder, MethodId, RunConfig, Shard};
-pub use evaluate::{EvalError, Evaluation, LoopConfig, Observer, Row};
+pub use calibration::{Calibration, brier, probabilities};
+pub use config::{
+    ConfigError, ContextStart, ImageOrder, LearnedStart, MethodTexts, RunConfig, Shard, Starts,
+    Texts,
+};
+pub use evaluate::{EvalError, Evaluation, LoopConfig, Observer};
 pub use export::{Export, ExportError, Start};
 pub use loader::{LoadError, Loader};
-pub use methods::{NamedMethod, SetupError, build_methods, context_of, start_context};
+pub use method_id::MethodId;
+pub use methods::{ConfiguredMethod, Setup, SetupError, build_methods};
 pub use metrics::{Accuracy, ranking, wilson};
 pub use pixels::view_tensor;
+pub use prompts::{PromptsError, StartContext, TrainedPrompts, cocoop_prompts, maple_prompts};
+pub use published::published_top1;
 pub use record::{
     Host, RUN_FILE, Record, RecordError, RunInfo, Versions, WeightsFile, WeightsInfo,
 };
+pub use row::Row;
 pub use table::{TableStyle, table};

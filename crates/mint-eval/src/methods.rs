@@ -1,153 +1,166 @@
 //! From a configuration to methods that can run.
 
-use mint_clip::burn::tensor::{Device, Tensor, TensorData};
-use mint_clip::weights::LearnedPrompts;
-use mint_clip::{Clip, Tokenizer, WeightsError};
+use mint_clip::{Clip, Tokenizer};
 use mint_datasets::ImageNet;
-use mint_tuner::{ClassTexts, Method, MethodError, Mint, Mta, Tpt, Zero, ZeroShot};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use rand_distr::Normal;
+use mint_tuner::{
+    ClassTexts, Cocoop, Maple, Method, MethodError, Mint, Mta, Sar, Tda, Tpt, Vte, Zero, ZeroShot,
+};
 
-use crate::config::{ContextStart, MethodId, RunConfig, Texts};
+use crate::config::{ContextStart, LearnedStart, RunConfig, Texts};
+use crate::method_id::MethodId;
+use crate::prompts::{PromptsError, StartContext, TrainedPrompts};
 
 /// A configuration that does not fit the model.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The context file cannot be read.
+    /// Trained prompts cannot be used.
     #[error(transparent)]
-    Weights(#[from] WeightsError),
-    /// The context has the wrong shape.
-    #[error(
-        "the context `{file}` has the shape {shape:?}; this model needs [vectors, {width}], so it was trained for another one"
-    )]
-    ContextShape {
-        /// The file.
-        file: String,
-        /// Shape of the tensor `ctx`.
-        shape: Vec<usize>,
-        /// Width of the text tower.
-        width: usize,
-    },
-    /// The file holds the prompts of another method than CoOp.
-    #[error(
-        "`{file}` is a checkpoint of {method}, whose context means nothing without its other parts; give one of CoOp"
-    )]
-    OtherPrompts {
-        /// The file.
-        file: String,
-        /// The method that it was trained with.
-        method: &'static str,
-    },
-    /// The context has no words.
-    #[error("the words that the context starts from are empty")]
-    NoWords,
+    Prompts(#[from] PromptsError),
     /// A method needs a trained context.
     #[error(
         "CoOp, and texts from a context, need a trained context: give its file with `--context`"
     )]
     NoTrainedContext,
+    /// CoCoOp needs its checkpoint.
+    #[error(
+        "CoCoOp needs a checkpoint of its training: give its file with `--cocoop` (none is published)"
+    )]
+    NoCocoop,
+    /// MaPLe needs its checkpoint.
+    #[error("MaPLe needs a checkpoint of its training: give its file with `--maple`")]
+    NoMaple,
     /// The configuration does not fit the model.
     #[error(transparent)]
     Method(#[from] MethodError),
 }
 
-/// A method that can run, with its name.
-pub type NamedMethod = (MethodId, Box<dyn Method>);
-
-/// Standard deviation of a random context, as in CoOp.
-const RANDOM_CONTEXT_STD: f32 = 0.02;
-/// Vectors of a random context.
-const RANDOM_CONTEXT_VECTORS: usize = 4;
-
-/// The context that learned prompts start from. Shape: `[context, width]`.
-pub fn start_context(
-    start: &ContextStart,
-    clip: &Clip,
-    tokenizer: &Tokenizer,
-) -> Result<Tensor<2>, SetupError> {
-    let width = clip.config.text.width;
-    match start {
-        ContextStart::File(file) => {
-            let prompts = LearnedPrompts::open(file)?;
-            context_of(prompts, &file.display().to_string(), width, &clip.device)
-        }
-        ContextStart::Words(words) => {
-            let ids = tokenizer.encode(&words.replace('_', " "));
-            if ids.is_empty() {
-                return Err(SetupError::NoWords);
-            }
-            Ok(clip.text.tower().token_rows(&ids))
-        }
-        ContextStart::Random(seed) => {
-            let normal = Normal::new(0.0, RANDOM_CONTEXT_STD).expect("the deviation is positive");
-            let mut rng = ChaCha8Rng::seed_from_u64(*seed);
-            let values = (0..RANDOM_CONTEXT_VECTORS * width).map(|_| rng.sample(normal)).collect();
-            let data = TensorData::new::<f32, _>(values, [RANDOM_CONTEXT_VECTORS, width]);
-            Ok(Tensor::from_data(data, &clip.device))
-        }
-    }
+/// A method that can run, with what its row says about it.
+pub struct ConfiguredMethod {
+    /// Its name.
+    pub id: MethodId,
+    /// The method.
+    pub method: Box<dyn Method>,
+    /// What decides its results besides views and seed.
+    pub setup: Setup,
 }
 
-/// CoOp's context, checked; `file` is what errors call it.
-pub fn context_of(
-    prompts: LearnedPrompts,
-    file: &str,
-    width: usize,
-    device: &Device,
-) -> Result<Tensor<2>, SetupError> {
-    let file = file.to_owned();
-    let other = match (&prompts.meta_net, &prompts.maple) {
-        (Some(_), _) => Some("CoCoOp"),
-        (_, Some(_)) => Some("MaPLe"),
-        _ => None,
-    };
-    if let Some(method) = other {
-        return Err(SetupError::OtherPrompts { file, method });
-    }
-    let context = prompts.context;
-    if context.shape[1] != width {
-        return Err(SetupError::ContextShape { file, shape: context.shape, width });
-    }
-    Ok(Tensor::from_data(TensorData::new(context.values, context.shape), device))
+/// What decides a row's results besides the method, views and seed.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Setup {
+    /// What classes are compared as, or what learned prompts start from: `template`,
+    /// `80 templates`, `words`, `context`, `checkpoint`.
+    pub start: &'static str,
+    /// Share of the views that count, if the method chooses some.
+    pub share: Option<f64>,
+    /// Steps of adaptation for each image.
+    pub steps: usize,
 }
 
-/// The configured methods. `context` is the start of learned prompts, if any was given.
-///
-/// Without one TPT and MINT start from the words `a photo of a`.
+/// The configured methods with prompts that were trained before.
 pub fn build_methods(
     config: &RunConfig,
     clip: &Clip,
     tokenizer: &Tokenizer,
-    context: Option<Tensor<2>>,
-) -> Result<Vec<NamedMethod>, SetupError> {
-    let trained = || context.clone().ok_or(SetupError::NoTrainedContext);
-    let start = || match &context {
-        Some(context) => Ok(context.clone()),
-        None => start_context(&ContextStart::default(), clip, tokenizer),
-    };
-    let texts = || {
-        Ok::<_, SetupError>(match config.texts {
-            Texts::Template => ClassTexts::default(),
-            Texts::Templates7 => ClassTexts::Ensemble(ImageNet::facts().templates_7.clone()),
-            Texts::Templates80 => ClassTexts::Ensemble(ImageNet::facts().templates_80.clone()),
-            Texts::Context => ClassTexts::Context(trained()?),
-        })
-    };
-    let build = |&id: &MethodId| -> Result<NamedMethod, SetupError> {
-        let zero_shot = |texts| Box::new(ZeroShot::new(id.name(), texts));
-        let method: Box<dyn Method> = match id {
-            MethodId::Clip => zero_shot(ClassTexts::default()),
-            MethodId::Ensemble => {
-                zero_shot(ClassTexts::Ensemble(ImageNet::facts().templates_80.clone()))
+    prompts: &TrainedPrompts,
+) -> Result<Vec<ConfiguredMethod>, SetupError> {
+    let builder = Builder { config, clip, tokenizer, prompts };
+    config.methods.iter().map(|&id| builder.method(id)).collect()
+}
+
+struct Builder<'a> {
+    config: &'a RunConfig,
+    clip: &'a Clip,
+    tokenizer: &'a Tokenizer,
+    prompts: &'a TrainedPrompts,
+}
+
+impl Builder<'_> {
+    fn method(&self, id: MethodId) -> Result<ConfiguredMethod, SetupError> {
+        let RunConfig { texts, starts, mint, tpt, sar, mta, zero, tda, vte, .. } = self.config;
+        let setup = |start| Setup { start, ..Setup::default() };
+        let chosen = |start, share| Setup { start, share: Some(share), steps: 0 };
+        let (method, setup): (Box<dyn Method>, Setup) = match id {
+            MethodId::Clip => self.zero_shot(id, Texts::Template)?,
+            MethodId::Ensemble => self.zero_shot(id, texts.ensemble)?,
+            MethodId::Coop => self.zero_shot(id, Texts::Context)?,
+            MethodId::Cocoop => {
+                let prompts = self.prompts.cocoop.clone().ok_or(SetupError::NoCocoop)?;
+                (Box::new(Cocoop::new(prompts)), setup("checkpoint"))
             }
-            MethodId::Coop => zero_shot(ClassTexts::Context(trained()?)),
-            MethodId::Tpt => Box::new(Tpt::new(config.tpt.clone(), start()?)),
-            MethodId::Mta => Box::new(Mta::new(config.mta.clone(), texts()?)),
-            MethodId::Zero => Box::new(Zero::new(config.zero.clone(), texts()?)),
-            MethodId::Mint => Box::new(Mint::new(config.mint.clone(), clip, start()?)?),
+            MethodId::Maple => {
+                let prompts = self.prompts.maple.clone().ok_or(SetupError::NoMaple)?;
+                (Box::new(Maple::new(prompts)), setup("checkpoint"))
+            }
+            MethodId::Tpt => {
+                let StartContext { context, label } = self.start(starts.tpt)?;
+                let setup = Setup { steps: tpt.steps, ..chosen(label, tpt.confident_share) };
+                (Box::new(Tpt::new(tpt.clone(), context)), setup)
+            }
+            MethodId::Sar => {
+                let (texts, label) = self.texts(texts.sar)?;
+                let setup = Setup { steps: sar.steps, ..setup(label) };
+                (Box::new(Sar::new(sar.clone(), self.clip, texts)?), setup)
+            }
+            MethodId::Mta => {
+                let (texts, label) = self.texts(texts.mta)?;
+                (Box::new(Mta::new(mta.clone(), texts)), setup(label))
+            }
+            MethodId::Zero => {
+                let (texts, label) = self.texts(texts.zero)?;
+                (Box::new(Zero::new(zero.clone(), texts)), chosen(label, zero.confident_share))
+            }
+            MethodId::Mint => {
+                let StartContext { context, label } = self.start(starts.mint)?;
+                let setup = Setup { steps: mint.steps, ..chosen(label, mint.confident_share) };
+                (Box::new(Mint::new(mint.clone(), self.clip, context)?), setup)
+            }
+            MethodId::Tda => {
+                let (texts, label) = self.texts(texts.tda)?;
+                (Box::new(Tda::new(tda.clone(), texts)), chosen(label, tda.confident_share))
+            }
+            MethodId::Vte => {
+                let (texts, label) = self.texts(texts.vte)?;
+                (Box::new(Vte::new(vte.clone(), texts)), chosen(label, vte.confident_share))
+            }
         };
-        Ok((id, method))
-    };
-    config.methods.iter().map(build).collect()
+        Ok(ConfiguredMethod { id, method, setup })
+    }
+
+    fn zero_shot(
+        &self,
+        id: MethodId,
+        texts: Texts,
+    ) -> Result<(Box<dyn Method>, Setup), SetupError> {
+        let (texts, start) = self.texts(texts)?;
+        let method = Box::new(ZeroShot::new(id.name(), texts));
+        Ok((method, Setup { start, ..Setup::default() }))
+    }
+
+    /// Fixed texts and what tables call them.
+    fn texts(&self, texts: Texts) -> Result<(ClassTexts, &'static str), SetupError> {
+        let facts = ImageNet::facts();
+        Ok(match texts {
+            Texts::Template => (ClassTexts::default(), "template"),
+            Texts::Templates7 => (ClassTexts::Ensemble(facts.templates_7.clone()), "7 templates"),
+            Texts::Templates80 => {
+                (ClassTexts::Ensemble(facts.templates_80.clone()), "80 templates")
+            }
+            Texts::Context => {
+                let StartContext { context, label } =
+                    self.prompts.context.clone().ok_or(SetupError::NoTrainedContext)?;
+                (ClassTexts::Context(context), label)
+            }
+        })
+    }
+
+    fn start(&self, start: LearnedStart) -> Result<StartContext, SetupError> {
+        match (start, &self.prompts.context) {
+            (LearnedStart::Context, Some(context)) => Ok(context.clone()),
+            _ => self.words(),
+        }
+    }
+
+    fn words(&self) -> Result<StartContext, SetupError> {
+        Ok(StartContext::new(&ContextStart::default(), self.clip, self.tokenizer)?)
+    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::Row;
+use crate::row::Row;
 
 /// Name of the file about the run.
 pub const RUN_FILE: &str = "run.json";
@@ -151,8 +151,13 @@ pub struct ImageLine<'a> {
     pub path: &'a str,
     /// Index of the image's class.
     pub label: usize,
+    /// What the scores are: `logits`, or `votes`, which are no measure of confidence.
+    pub scores: &'static str,
     /// The five best classes, the best first.
     pub top5: Vec<ScoredClass<'a>>,
+    /// Brier score of the class distribution; nothing for votes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brier: Option<f32>,
     /// The class that zero-shot CLIP gives.
     pub zero_shot_top1: usize,
     /// Loss of each step of adaptation.
@@ -171,6 +176,9 @@ pub struct ScoredClass<'a> {
     pub name: &'a str,
     /// Score.
     pub score: f32,
+    /// Its probability; nothing for votes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f32>,
 }
 
 /// An image that could not be used.
@@ -332,6 +340,7 @@ struct LineResult {
     label: usize,
     #[serde(default)]
     top5: Vec<EarlierClass>,
+    brier: Option<f32>,
     error: Option<String>,
     #[serde(default)]
     seconds: f64,
@@ -340,6 +349,22 @@ struct LineResult {
 #[derive(Debug, Clone, Deserialize)]
 struct EarlierClass {
     class: usize,
+    probability: Option<f32>,
+}
+
+/// What a method made of an image in an earlier run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EarlierResult {
+    /// Index of the image's class.
+    pub label: usize,
+    /// The best classes, the best first.
+    pub best: Vec<usize>,
+    /// Probability of the first of them.
+    pub confidence: Option<f32>,
+    /// Brier score.
+    pub brier: Option<f32>,
+    /// Time that the method added.
+    pub seconds: f64,
 }
 
 impl EarlierLine {
@@ -348,13 +373,18 @@ impl EarlierLine {
         &self.value.path
     }
 
-    /// The label, the best classes and the seconds; nothing for an image that could not be used.
-    pub fn result(&self) -> Option<(usize, Vec<usize>, f64)> {
-        if self.value.error.is_some() {
+    /// What counts; nothing for an image that could not be used.
+    pub fn result(&self) -> Option<EarlierResult> {
+        let LineResult { label, top5, brier, error: None, seconds, .. } = &self.value else {
             return None;
-        }
-        let best = self.value.top5.iter().map(|class| class.class).collect();
-        Some((self.value.label, best, self.value.seconds))
+        };
+        Some(EarlierResult {
+            label: *label,
+            best: top5.iter().map(|class| class.class).collect(),
+            confidence: top5.first().and_then(|class| class.probability),
+            brier: *brier,
+            seconds: *seconds,
+        })
     }
 }
 

@@ -2,7 +2,8 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::evaluate::Row;
+use crate::published::published_top1;
+use crate::row::Row;
 
 /// How a table is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,38 +14,110 @@ pub enum TableStyle {
     Markdown,
 }
 
-/// Draws the rows; percentages with one decimal.
+/// What takes the place of the test set in a mean over several.
+const MEAN: &str = "mean";
+/// Test sets of the published mean.
+const SHIFTED: [&str; 4] = ["A", "R", "V", "K"];
+
+/// Draws the rows, and means over A, R, V and K where a method has them all; percentages with one
+/// decimal.
 pub fn table(rows: &[Row], style: TableStyle) -> String {
     let mut table = Table::new();
     table.load_preset(match style {
         TableStyle::Text => presets::NOTHING,
         TableStyle::Markdown => presets::ASCII_MARKDOWN,
     });
-    table.set_header([
-        "set",
-        "method",
-        "images",
-        "views",
-        "top-1 %",
-        "95 % interval",
-        "top-5 %",
-        "s/image",
-    ]);
-    for row in rows {
-        table.add_row([
-            row.test_set.clone(),
-            row.method.clone(),
-            row.images.to_string(),
-            row.views.to_string(),
-            format!("{:.1}", row.top1),
-            format!("{:.1} - {:.1}", row.top1_low, row.top1_high),
-            format!("{:.1}", row.top5),
-            format!("{:.3}", row.seconds_per_image),
-        ]);
+    let any_published = rows.iter().any(|row| row.published_top1.is_some());
+    let columns = columns(any_published);
+    table.set_header(columns.iter().map(|column| column.title));
+    for row in rows.iter().chain(&means(rows)) {
+        table.add_row(columns.iter().map(|column| (column.cell)(row)));
     }
-    for column in 2..8 {
-        let column = table.column_mut(column).expect("the header has eight columns");
-        column.set_cell_alignment(CellAlignment::Right);
+    for (index, column) in columns.iter().enumerate().filter(|(_, column)| column.is_number) {
+        let aligned = table.column_mut(index);
+        let aligned = aligned.unwrap_or_else(|| panic!("there is a column `{}`", column.title));
+        aligned.set_cell_alignment(CellAlignment::Right);
     }
     table.trim_fmt()
+}
+
+/// A column of the table.
+struct Column {
+    title: &'static str,
+    is_number: bool,
+    cell: fn(&Row) -> String,
+}
+
+fn columns(any_published: bool) -> Vec<Column> {
+    let text = |title, cell| Column { title, is_number: false, cell };
+    let number = |title, cell| Column { title, is_number: true, cell };
+    let mut columns = vec![
+        text("set", |row| row.test_set.clone()),
+        text("method", |row| row.method.clone()),
+        text("start", |row| row.start.clone()),
+        number("views", |row| row.views.to_string()),
+        number("share", |row| optional(row.share, |share| share.to_string())),
+        number("steps", |row| row.steps.to_string()),
+        number("seed", |row| row.seed.to_string()),
+        number("images", |row| row.images.to_string()),
+        number("top-1 %", |row| format!("{:.1}", row.top1)),
+        number("95 % interval", interval),
+        number("top-5 %", |row| format!("{:.1}", row.top5)),
+        number("ECE %", |row| optional(row.calibration_error, |error| format!("{error:.1}"))),
+        number("s/image", |row| format!("{:.3}", row.seconds_per_image)),
+    ];
+    if any_published {
+        let published =
+            number("published", |row| optional(row.published_top1, |top1| format!("{top1:.2}")));
+        columns.insert(10, published);
+    }
+    columns
+}
+
+/// A mean over sets has none of its own.
+fn interval(row: &Row) -> String {
+    if row.test_set == MEAN {
+        "-".to_owned()
+    } else {
+        format!("{:.1} - {:.1}", row.top1_low, row.top1_high)
+    }
+}
+
+fn optional(value: Option<f64>, text: impl Fn(f64) -> String) -> String {
+    value.map_or("-".to_owned(), text)
+}
+
+/// The mean over the shifted sets of each method that has them all, once each.
+fn means(rows: &[Row]) -> Vec<Row> {
+    let mut means: Vec<Row> = Vec::new();
+    for first in rows {
+        let like = |row: &&Row| {
+            (&row.method, &row.start, row.views, row.share, row.steps, row.seed)
+                == (&first.method, &first.start, first.views, first.share, first.steps, first.seed)
+        };
+        let of_set = |set: &&str| rows.iter().filter(like).find(|row| row.test_set == **set);
+        let sets: Vec<&Row> = SHIFTED.iter().filter_map(|set| of_set(&set)).collect();
+        if sets.len() < SHIFTED.len() || means.iter().any(|mean| like(&mean)) {
+            continue;
+        }
+        let mean = |value: fn(&Row) -> f64| {
+            sets.iter().map(|row| value(row)).sum::<f64>() / sets.len() as f64
+        };
+        means.push(Row {
+            test_set: MEAN.to_owned(),
+            images: sets.iter().map(|row| row.images).sum(),
+            top1: mean(|row| row.top1),
+            top1_low: mean(|row| row.top1_low),
+            top1_high: mean(|row| row.top1_high),
+            top5: mean(|row| row.top5),
+            calibration_error: first
+                .calibration_error
+                .map(|_| mean(|row| row.calibration_error.unwrap_or_default())),
+            brier: first.brier.map(|_| mean(|row| row.brier.unwrap_or_default())),
+            published_top1: published_top1(&first.method, &first.start, "mean"),
+            seconds_per_image: mean(|row| row.seconds_per_image),
+            ..first.clone()
+        });
+    }
+    means
 }
