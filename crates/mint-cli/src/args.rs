@@ -83,7 +83,7 @@ pub struct RunArgs {
 /// Which model looks at the images, and how.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
-    /// Methods, divided by commas, or `all` [default: mint; for the demo all]
+    /// Methods, divided by commas, or `all` that have what they need [default: mint; for the demo all]
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     pub method: Vec<String>,
     /// CLIP's weights: ONNX, safetensors, or PyTorch (.pt, .pth, .bin). Given twice where each
@@ -97,18 +97,27 @@ pub struct ModelArgs {
     /// the tensor `ctx`), `words:a photo of a`, or `random:SEED`
     #[arg(long, value_name = "START")]
     pub context: Option<String>,
+    /// CoCoOp's checkpoint (.pth, or safetensors with `ctx` and `meta_net`)
+    #[arg(long, value_name = "FILE")]
+    pub cocoop: Option<PathBuf>,
+    /// MaPLe's checkpoint (.pth, .tar, or safetensors with `ctx`, `proj` and the compound prompts)
+    #[arg(long, value_name = "FILE")]
+    pub maple: Option<PathBuf>,
     /// Settings from a TOML file; options given here count more
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Views of each image, the clean one included [default: 64]
     #[arg(long, value_name = "N")]
     pub views: Option<usize>,
-    /// Steps of adaptation for each image [default: 3]
+    /// Steps of adaptation for each image [default: MINT 3, TPT 1, SAR 1]
     #[arg(long, value_name = "N")]
     pub steps: Option<usize>,
     /// Decides the order of the images and every random view [default: 0]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Divides logits before they become probabilities; changes no ranking [default: 1]
+    #[arg(long, value_name = "T", value_parser = positive)]
+    pub temperature: Option<f32>,
     /// What runs the model
     #[arg(long, default_value = "cpu")]
     pub backend: Backend,
@@ -271,12 +280,23 @@ pub fn split_names(text: &str) -> Vec<&str> {
     text.split(['/', ',']).map(str::trim).filter(|name| !name.is_empty()).collect()
 }
 
-/// The methods that were typed; nothing if none were.
-pub fn parse_methods(names: &[String]) -> anyhow::Result<Option<Vec<MethodId>>> {
+/// Which methods are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Methods {
+    /// Those that the configuration names.
+    Configured,
+    /// Every one that has what it needs.
+    All,
+    /// Just these.
+    Named(Vec<MethodId>),
+}
+
+/// The methods that were typed.
+pub fn parse_methods(names: &[String]) -> anyhow::Result<Methods> {
     if names.iter().any(|name| name == "all") {
-        return Ok(Some(MethodId::ALL.to_vec()));
+        return Ok(Methods::All);
     }
     let parse = |name: &String| name.parse::<MethodId>().map_err(anyhow::Error::msg);
     let methods = names.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
-    Ok((!methods.is_empty()).then_some(methods))
+    Ok(if methods.is_empty() { Methods::Configured } else { Methods::Named(methods) })
 }

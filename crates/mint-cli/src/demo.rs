@@ -12,6 +12,8 @@ use rust_embed::RustEmbed;
 /// File names of the demo, as errors and records call them.
 pub const WEIGHTS: &str = "demo/clip.safetensors";
 pub const CONTEXT: &str = "demo/coop_ctx.safetensors";
+pub const COCOOP: &str = "demo/cocoop.safetensors";
+pub const MAPLE: &str = "demo/maple.safetensors";
 
 /// Images of each set, chosen so that the demo ends within a minute on two cores.
 pub const LIMIT: usize = 20;
@@ -23,6 +25,8 @@ pub const VIEWS: usize = 32;
 #[include = "images/*"]
 #[include = "clip.safetensors"]
 #[include = "coop_ctx.safetensors"]
+#[include = "cocoop.safetensors"]
+#[include = "maple.safetensors"]
 #[include = "classnames.json"]
 struct Files;
 
@@ -72,6 +76,16 @@ pub fn weights() -> anyhow::Result<Cow<'static, [u8]>> {
 /// The trained context.
 pub fn context() -> anyhow::Result<LearnedPrompts> {
     Ok(LearnedPrompts::from_bytes(Path::new(CONTEXT), file("coop_ctx.safetensors")?)?)
+}
+
+/// CoCoOp's trained prompts.
+pub fn cocoop() -> anyhow::Result<LearnedPrompts> {
+    Ok(LearnedPrompts::from_bytes(Path::new(COCOOP), file("cocoop.safetensors")?)?)
+}
+
+/// MaPLe's trained prompts.
+pub fn maple() -> anyhow::Result<LearnedPrompts> {
+    Ok(LearnedPrompts::from_bytes(Path::new(MAPLE), file("maple.safetensors")?)?)
 }
 
 fn open_set(letter: &str, title: &str) -> anyhow::Result<ImageSet> {

@@ -4,17 +4,17 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
-use mint_clip::burn::tensor::{Device, Tensor};
-use mint_clip::weights::Origin;
+use anyhow::Context;
+use mint_clip::burn::tensor::Device;
+use mint_clip::weights::{LearnedPrompts, Origin};
 use mint_clip::{Activation, Checkpoint, Clip, Lanes, LoadOptions, Tokenizer};
 use mint_eval::{
-    ContextStart, LoopConfig, NamedMethod, RunConfig, WeightsFile, WeightsInfo, build_methods,
-    context_of, start_context,
+    ConfiguredMethod, ContextStart, LoopConfig, MethodId, RunConfig, StartContext, TrainedPrompts,
+    WeightsFile, WeightsInfo, build_methods, cocoop_prompts, maple_prompts,
 };
 use sha2::{Digest, Sha256};
 
-use crate::args::{ActivationArg, Backend, LoadArgs, ModelArgs, parse_methods};
+use crate::args::{ActivationArg, Backend, LoadArgs, Methods, ModelArgs, parse_methods};
 use crate::demo;
 use crate::output;
 
@@ -41,19 +41,46 @@ pub fn resolve_config(args: &ModelArgs, start: RunConfig) -> anyhow::Result<RunC
                 .with_context(|| format!("the configuration `{}` is wrong", file.display()))?
         }
     };
-    if let Some(methods) = parse_methods(&args.method)? {
-        config.methods = methods;
-    }
     if let Some(context) = &args.context {
         config.context = Some(parse_context(context)?);
     }
+    config.cocoop = args.cocoop.clone().or(config.cocoop);
+    config.maple = args.maple.clone().or(config.maple);
     config.views = args.views.unwrap_or(config.views);
-    config.mint.steps = args.steps.unwrap_or(config.mint.steps);
-    config.seed = args.seed.unwrap_or(config.seed);
-    if config.methods.is_empty() {
-        bail!("no method is left to run; name one with `--method`");
+    if let Some(steps) = args.steps {
+        config.mint.steps = steps;
+        config.tpt.steps = steps;
+        config.sar.steps = steps;
     }
+    config.seed = args.seed.unwrap_or(config.seed);
+    config.temperature = args.temperature.map_or(config.temperature, f64::from);
+    match parse_methods(&args.method)? {
+        Methods::Configured => {}
+        Methods::Named(methods) => config.methods = methods,
+        Methods::All => config.methods = runnable_methods(&config, args.weights.is_empty()),
+    }
+    config.check()?;
     Ok(config)
+}
+
+/// Every method that has what it needs; says which are left out. The demo has everything.
+fn runnable_methods(config: &RunConfig, embedded: bool) -> Vec<MethodId> {
+    let lacking = |id: MethodId| match id {
+        MethodId::Coop if config.context.is_none() => Some("--context"),
+        MethodId::Cocoop if config.cocoop.is_none() => Some("--cocoop"),
+        MethodId::Maple if config.maple.is_none() => Some("--maple"),
+        _ => None,
+    };
+    let (methods, left_out): (Vec<_>, Vec<_>) =
+        MethodId::ALL.into_iter().partition(|&id| embedded || lacking(id).is_none());
+    for id in left_out {
+        let option = lacking(id).unwrap_or_default();
+        output::note(&format!(
+            "note: {} is left out, since no trained prompts were given for it (`{option} FILE`)",
+            id.title()
+        ));
+    }
+    methods
 }
 
 /// What decides speed and patience.
@@ -103,12 +130,31 @@ impl Model {
     }
 
     /// The configured methods on this model.
-    pub fn methods(&self, config: &RunConfig) -> anyhow::Result<Vec<NamedMethod>> {
-        let context = self.context(config)?;
-        Ok(build_methods(config, &self.clip, &self.tokenizer, context)?)
+    pub fn methods(&self, config: &RunConfig) -> anyhow::Result<Vec<ConfiguredMethod>> {
+        let wants = |id: MethodId| config.methods.contains(&id);
+        let cocoop = match &config.cocoop {
+            _ if !wants(MethodId::Cocoop) => None,
+            Some(file) => Some((LearnedPrompts::open(file)?, file.display().to_string())),
+            None if self.embedded => Some((demo::cocoop()?, demo::COCOOP.to_owned())),
+            None => None,
+        };
+        let maple = match &config.maple {
+            _ if !wants(MethodId::Maple) => None,
+            Some(file) => Some((LearnedPrompts::open(file)?, file.display().to_string())),
+            None if self.embedded => Some((demo::maple()?, demo::MAPLE.to_owned())),
+            None => None,
+        };
+        let cocoop = cocoop.map(|(prompts, file)| cocoop_prompts(prompts, &file, &self.clip));
+        let maple = maple.map(|(prompts, file)| maple_prompts(prompts, &file, &self.clip));
+        let prompts = TrainedPrompts {
+            context: self.context(config)?,
+            cocoop: cocoop.transpose()?,
+            maple: maple.transpose()?,
+        };
+        Ok(build_methods(config, &self.clip, &self.tokenizer, &prompts)?)
     }
 
-    /// Where learned prompts start, in words.
+    /// What `context` in a row's start means.
     pub fn start(&self, config: &RunConfig) -> String {
         match &config.context {
             Some(ContextStart::File(file)) => format!("context `{}`", file.display()),
@@ -119,25 +165,22 @@ impl Model {
         }
     }
 
-    /// The context that learned prompts start from. Shape: `[context, width]`.
-    pub fn start_context(&self, config: &RunConfig) -> anyhow::Result<Tensor<2>> {
+    /// The context that MINT starts from.
+    pub fn start_context(&self, config: &RunConfig) -> anyhow::Result<StartContext> {
         match self.context(config)? {
             Some(context) => Ok(context),
-            None => Ok(start_context(&ContextStart::default(), &self.clip, &self.tokenizer)?),
+            None => Ok(StartContext::new(&ContextStart::default(), &self.clip, &self.tokenizer)?),
         }
     }
 
-    fn context(&self, config: &RunConfig) -> anyhow::Result<Option<Tensor<2>>> {
-        match &config.context {
-            Some(start) => Ok(Some(start_context(start, &self.clip, &self.tokenizer)?)),
+    fn context(&self, config: &RunConfig) -> anyhow::Result<Option<StartContext>> {
+        Ok(match &config.context {
+            Some(start) => Some(StartContext::new(start, &self.clip, &self.tokenizer)?),
             None if self.embedded => {
-                let width = self.clip.config.text.width;
-                let context =
-                    context_of(demo::context()?, demo::CONTEXT, width, &self.clip.device)?;
-                Ok(Some(context))
+                Some(StartContext::trained(demo::context()?, demo::CONTEXT, &self.clip)?)
             }
-            None => Ok(None),
-        }
+            None => None,
+        })
     }
 }
 

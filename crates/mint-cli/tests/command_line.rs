@@ -166,7 +166,7 @@ fn a_run_that_was_broken_off_goes_on_exactly() {
         fs::remove_file(at(name)).expect("the file is there");
     }
     let memory = only_first_set(folder.path());
-    fs::copy(memory, at("memory-mint.safetensors")).expect("the memory can be copied");
+    fs::copy(memory, at("memory.safetensors")).expect("the memory can be copied");
     let lines = fs::read_to_string(at("demo-A-mint.jsonl")).expect("lines");
     fs::write(at("demo-A-mint.jsonl"), &lines[..lines.len() - 20])
         .expect("the file can be written");
@@ -196,7 +196,7 @@ fn only_first_set(folder: &Path) -> std::path::PathBuf {
         "first",
     ];
     stdout(&mint(folder, &arguments));
-    folder.join("first/memory-mint.safetensors")
+    folder.join("first/memory.safetensors")
 }
 
 #[test]

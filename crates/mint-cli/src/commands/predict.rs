@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use mint_augment::{ViewConfig, ViewGenerator, ViewSeed};
 use mint_datasets::{ImageSet, LabelledImage, Source, read_class_names};
-use mint_eval::{Export, MethodId, RunConfig, Start, ranking, view_tensor};
-use mint_tuner::{ImageViews, ViewDemand};
+use mint_eval::{
+    ConfiguredMethod, Export, MethodId, RunConfig, Start, probabilities, ranking, view_tensor,
+};
+use mint_tuner::{ClassSet, ImageViews, Outcome, ScoreKind, ViewDemand};
 use serde_json::json;
 
 use crate::args::{Format, PredictArgs};
@@ -28,8 +30,9 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let model = Model::load(&args.model)?;
     let mut methods = model.methods(&config)?;
     let mut views = 1;
-    for (_, method) in &mut methods {
-        method.start_test_set(&model.clip, &model.tokenizer, &class_names)?;
+    let classes = ClassSet::new(&model.clip, &model.tokenizer, &class_names);
+    for ConfiguredMethod { method, .. } in &mut methods {
+        method.start_test_set(&classes)?;
         if method.view_demand() == ViewDemand::All {
             views = config.views;
         }
@@ -38,17 +41,19 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let view_config = ViewConfig { size, count: views, ..ViewConfig::default() };
     let generator = ViewGenerator::new(view_config)?;
     let pass_config = config.mint.pass(&model.clip.config)?;
-    let images = listed_images(&args.images, class_names);
+    let images = listed_images(&args.images, class_names.clone());
 
     let export = match &args.export {
         None => None,
         Some(folder) => {
+            let mint = methods.iter().find(|method| method.id == MethodId::Mint);
+            let memory = mint.map(|mint| mint.method.memory()).transpose()?.flatten();
             let start = Start {
                 clip: &model.clip,
                 tokenizer: &model.tokenizer,
                 class_names: &images.class_names,
-                context: model.start_context(&config)?,
-                memory: methods.iter().find_map(|(_, method)| method.memory()),
+                context: model.start_context(&config)?.context,
+                memory: memory.as_ref(),
             };
             Some(Export::create(folder, &start)?)
         }
@@ -63,13 +68,10 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         }
         let pixels = view_tensor(views, &view_config.normalization, &model.clip.device);
         let views = ImageViews::new(&model.clip, pixels, &pass_config);
-        for (id, method) in &mut methods {
-            let scores = method.classify(&views)?.scores;
-            results.push(Prediction {
-                path,
-                method: *id,
-                best: best(&scores, &images.class_names),
-            });
+        for ConfiguredMethod { id, method, .. } in &mut methods {
+            let outcome = method.classify(&views)?;
+            let best = best(&outcome, config.temperature, &images.class_names);
+            results.push(Prediction { path, method: *id, kind: outcome.kind, best });
         }
     }
     match args.format {
@@ -83,27 +85,42 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
 struct Prediction<'a> {
     path: &'a Path,
     method: MethodId,
-    /// Name, score and probability, the best first.
-    best: Vec<(String, f32, f32)>,
+    kind: ScoreKind,
+    /// The best first.
+    best: Vec<ScoredName>,
+}
+
+/// A class, its score and, where the scores are logits, its probability.
+struct ScoredName {
+    name: String,
+    score: f32,
+    probability: Option<f32>,
 }
 
 impl Prediction<'_> {
     fn print(&self) {
         output::result(&format!("{} ({})", self.path.display(), self.method.title()));
-        for (name, _, probability) in &self.best {
-            output::result(&format!("  {:5.1} %  {name}", 100.0 * probability));
+        for ScoredName { name, score, probability } in &self.best {
+            output::result(&match probability {
+                Some(probability) => format!("  {:5.1} %  {name}", 100.0 * probability),
+                None => format!("  {score:5.1} votes  {name}"),
+            });
         }
     }
 }
 
 fn as_json(predictions: &[Prediction<'_>]) -> anyhow::Result<String> {
     let entry = |prediction: &Prediction<'_>| {
-        let best = prediction.best.iter().map(|(class, score, probability)| {
-            json!({ "class": class, "score": score, "probability": probability })
+        let best = prediction.best.iter().map(|class| {
+            json!({ "class": class.name, "score": class.score, "probability": class.probability })
         });
         json!({
             "path": prediction.path.display().to_string(),
             "method": prediction.method.name(),
+            "scores": match prediction.kind {
+                ScoreKind::Logits => "logits",
+                ScoreKind::Votes => "votes",
+            },
             "best": best.collect::<Vec<_>>(),
         })
     };
@@ -111,15 +128,15 @@ fn as_json(predictions: &[Prediction<'_>]) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(&json!({ "predictions": predictions }))?)
 }
 
-/// The best classes with their softmax probabilities.
-fn best(scores: &[f32], class_names: &[String]) -> Vec<(String, f32, f32)> {
-    let order = ranking(scores, SHOWN);
-    let largest = order.first().map_or(0.0, |&class| scores[class]);
-    let total: f32 = scores.iter().map(|score| (score - largest).exp()).sum();
-    let entry = |class: usize| {
-        (class_names[class].clone(), scores[class], (scores[class] - largest).exp() / total)
+/// The best classes.
+fn best(outcome: &Outcome, temperature: f64, class_names: &[String]) -> Vec<ScoredName> {
+    let probabilities = probabilities(outcome, temperature);
+    let entry = |class: usize| ScoredName {
+        name: class_names[class].clone(),
+        score: outcome.scores[class],
+        probability: probabilities.as_ref().map(|values| values[class]),
     };
-    order.into_iter().map(entry).collect()
+    ranking(&outcome.scores, SHOWN).into_iter().map(entry).collect()
 }
 
 /// Names divided by commas, or the names in a file.

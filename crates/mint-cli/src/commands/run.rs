@@ -6,8 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use mint_datasets::{FolderError, ImageSet, TestSet, open_image_folder, read_class_names};
 use mint_eval::{
-    Evaluation, Host, ImageOrder, MethodId, Record, Row, RunConfig, RunInfo, TableStyle, Versions,
-    table,
+    Evaluation, Host, ImageOrder, Record, Row, RunConfig, RunInfo, TableStyle, Versions, table,
 };
 
 use crate::args::{Format, OrderArg, RunArgs, split_names};
@@ -187,10 +186,8 @@ fn headline(named: bool, config: &RunConfig, model: &Model) -> String {
             demo::description()
         )
     };
-    let has_mint = config.methods.contains(&MethodId::Mint);
-    let steps = if has_mint { format!(", {} steps", config.mint.steps) } else { String::new() };
     let start = model.start(config);
-    format!("{what}\nseed {}{steps}, learned prompts start at {start}\n", config.seed)
+    format!("{what}\nseed {}; `context` in the column `start` is {start}\n", config.seed)
 }
 
 fn json(rows: &[Row], config: &RunConfig, model: &Model) -> anyhow::Result<String> {
