@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use mint_eval::RunConfig;
+use mint_eval::{MethodId, RunConfig};
 
 #[test]
 fn the_config_files_are_valid() {
@@ -19,5 +19,20 @@ fn the_config_files_are_valid() {
         }
         files += 1;
     }
-    assert_eq!(files, 7);
+    assert_eq!(files, 18);
+}
+
+/// Each file is one row, and spells out what the row has by default.
+#[test]
+fn a_row_run_alone_is_the_row_of_all_methods() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+    for method in MethodId::ALL {
+        let file = folder.join(format!("{}.toml", method.name()));
+        let text = fs::read_to_string(&file).expect("each method has a file");
+        let config: RunConfig = toml::from_str(&text).expect("the file is valid");
+        let mut all = RunConfig { methods: vec![method], ..RunConfig::default() };
+        // The default, three quarters of the blocks, is written as a number.
+        all.sar.adapted_blocks = config.sar.adapted_blocks;
+        assert_eq!(config, all, "{}", method.name());
+    }
 }
