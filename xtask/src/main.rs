@@ -3,6 +3,7 @@
 mod bench_all;
 mod bench_peer;
 mod cost_curves;
+mod demo_table;
 mod fetch;
 mod process;
 mod random_weights;
@@ -21,6 +22,8 @@ enum Task {
     BenchPeer(bench_peer::BenchPeerArgs),
     /// Measure what MINT costs against its settings, and draw it
     CostCurves(cost_curves::CostCurvesArgs),
+    /// Run every method on every image of the demo, and rewrite the table of the README
+    DemoTable(demo_table::DemoTableArgs),
     /// Fetch published weights and trained prompts
     Fetch(fetch::FetchArgs),
     /// Write CLIP weights of a published size with random values, to measure time and memory
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Task::BenchAll(args) => bench_all::run(&args),
         Task::BenchPeer(args) => bench_peer::run(&args),
         Task::CostCurves(args) => cost_curves::run(&args),
+        Task::DemoTable(args) => demo_table::run(&args),
         Task::Fetch(args) => fetch::run(&args),
         Task::RandomWeights(args) => random_weights::run(&args),
         Task::Tidy => tidy::run(),

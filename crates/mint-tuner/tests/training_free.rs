@@ -41,22 +41,16 @@ fn vte_matches_pytorch() {
 
 #[test]
 fn tda_matches_pytorch_on_images() {
-    let config = TdaConfig {
-        confident_share: SHARE,
-        positive_sharpness: 8.0,
-        ..TdaConfig::default()
-    };
+    let config =
+        TdaConfig { confident_share: SHARE, positive_sharpness: 8.0, ..TdaConfig::default() };
     check(&small_clip(), &mut Tda::new(config, ClassTexts::default()), 8, 6);
 }
 
 #[test]
 fn tdas_caches_fill_and_replace_as_in_pytorch() {
     let recording = Recording::open("views");
-    let config = TdaConfig {
-        confident_share: SHARE,
-        positive_sharpness: 8.0,
-        ..TdaConfig::default()
-    };
+    let config =
+        TdaConfig { confident_share: SHARE, positive_sharpness: 8.0, ..TdaConfig::default() };
     let [n_images, n_views, width] = recording.shape("tda.syn.features")[..] else {
         panic!("[image, view, embed]")
     };
