@@ -23,6 +23,12 @@ fn small_set(root: &Path, images: usize) {
     }
 }
 
+/// All methods in the order of their rows.
+const METHODS: [&str; 12] = [
+    "clip", "ensemble", "coop", "cocoop", "maple", "tpt", "sar", "mta", "zero", "mint", "tda",
+    "vte",
+];
+
 /// The lines of a record without the times, which no two runs share.
 fn lines_without_seconds(file: &Path) -> Vec<Value> {
     let text =
@@ -42,13 +48,15 @@ fn the_demo_prints_a_row_for_each_set_and_method() {
     let output = mint(folder.path(), &["--limit", "2", "--views", "10", "--format", "json"]);
     let result: Value = serde_json::from_str(&stdout(&output)).expect("one JSON object");
     let rows = result["rows"].as_array().expect("rows");
-    assert_eq!(rows.len(), 5 * 7);
+    assert_eq!(rows.len(), 5 * 12);
     for row in rows {
         let keys = [
             "test_set",
             "method",
             "images",
+            "start",
             "views",
+            "steps",
             "seed",
             "top1",
             "top1_low",
@@ -95,7 +103,7 @@ fn the_same_seed_gives_the_same_lines_with_any_number_of_threads() {
         );
         stdout(&output);
         let record = folder.path().join(name);
-        ["clip", "coop", "mint"].map(|method| {
+        METHODS.map(|method| {
             let lines = lines_without_seconds(&record.join(format!("demo-R-{method}.jsonl")));
             assert_eq!(lines.len(), 4);
             lines.iter().map(Value::to_string).collect::<Vec<_>>()
@@ -105,7 +113,7 @@ fn the_same_seed_gives_the_same_lines_with_any_number_of_threads() {
     assert_eq!(reference, run("again", "1", "2"));
     assert_eq!(reference, run("two", "2", "1"));
     assert_eq!(reference, run("four", "4", "3"));
-    let line: Value = serde_json::from_str(&reference[2][0]).expect("a line of JSON");
+    let line: Value = serde_json::from_str(&reference[9][0]).expect("a line of MINT's");
     assert_eq!(line["top5"].as_array().expect("five classes").len(), 5);
     assert_eq!(line["losses"].as_array().expect("three steps").len(), 3);
     assert!(line["path"].is_string() && line["zero_shot_top1"].is_u64());
@@ -144,7 +152,7 @@ fn a_run_that_was_broken_off_goes_on_exactly() {
             "--test-sets",
             "demo-A/demo-V",
             "--method",
-            "clip,mint",
+            "clip,sar,mint,tda",
             "--limit",
             "4",
             "--views",
@@ -162,8 +170,9 @@ fn a_run_that_was_broken_off_goes_on_exactly() {
     run_file["finished"] = false.into();
     run_file["rows"].as_array_mut().expect("rows").clear();
     fs::write(at("run.json"), run_file.to_string()).expect("the file can be written");
-    for name in ["demo-V-clip.jsonl", "demo-V-mint.jsonl"] {
-        fs::remove_file(at(name)).expect("the file is there");
+    let methods = ["clip", "sar", "mint", "tda"];
+    for method in methods {
+        fs::remove_file(at(&format!("demo-V-{method}.jsonl"))).expect("the file is there");
     }
     let memory = only_first_set(folder.path());
     fs::copy(memory, at("memory.safetensors")).expect("the memory can be copied");
@@ -172,11 +181,23 @@ fn a_run_that_was_broken_off_goes_on_exactly() {
         .expect("the file can be written");
 
     stdout(&run("broken", &["--resume"]));
-    for name in ["demo-A-clip.jsonl", "demo-A-mint.jsonl", "demo-V-clip.jsonl", "demo-V-mint.jsonl"]
-    {
-        let whole = lines_without_seconds(&folder.path().join("whole").join(name));
-        assert_eq!(whole, lines_without_seconds(&at(name)), "{name}");
+    let whole = |name: &str| lines_without_seconds(&folder.path().join("whole").join(name));
+    for set in ["demo-A", "demo-V"] {
+        for name in methods.map(|method| format!("{set}-{method}.jsonl")) {
+            assert_eq!(whole(&name), lines_without_seconds(&at(&name)), "{name}");
+        }
     }
+    let rows = |folder: &Path| -> Vec<Value> {
+        let file = fs::read_to_string(folder.join("run.json")).expect("a run file");
+        let mut file: Value = serde_json::from_str(&file).expect("JSON");
+        let rows = file["rows"].as_array_mut().expect("rows");
+        for row in rows.iter_mut() {
+            row.as_object_mut().expect("an object").remove("seconds_per_image");
+        }
+        std::mem::take(rows)
+    };
+    let broken = folder.path().join("broken");
+    assert_eq!(rows(&folder.path().join("whole")), rows(&broken), "calibration too");
     let message = failure(&run("broken", &["--resume", "--seed", "5"]));
     assert!(message.contains("broken") && message.contains("settings"), "{message}");
 }
@@ -187,7 +208,7 @@ fn only_first_set(folder: &Path) -> std::path::PathBuf {
         "--test-sets",
         "demo-A",
         "--method",
-        "clip,mint",
+        "clip,sar,mint,tda",
         "--limit",
         "3",
         "--views",

@@ -234,7 +234,10 @@ impl Record {
         let earlier: EarlierRun =
             serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         let other = |difference| RecordError::OtherRun { folder: folder.to_owned(), difference };
-        if earlier.config != info.config {
+        // Written and read like the other: text does not keep the last bit of every number.
+        let config: serde_json::Value = serde_json::from_str(&info.config.to_string())
+            .map_err(|error| damaged(error.to_string()))?;
+        if earlier.config != config {
             return Err(other("settings"));
         }
         if !earlier.weights.is_same_model(&info.weights) {

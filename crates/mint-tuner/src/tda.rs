@@ -28,20 +28,20 @@ pub struct TdaConfig {
     /// Images that are cached for each class they were taken for.
     pub positive_slots: usize,
     /// Weight of the positive cache's votes.
-    pub positive_weight: f32,
+    pub positive_weight: f64,
     /// How fast a positive vote falls with the distance to the cached image.
-    pub positive_sharpness: f32,
+    pub positive_sharpness: f64,
     /// Images that are cached for each class they may not be.
     pub negative_slots: usize,
     /// Weight of the negative cache's votes.
-    pub negative_weight: f32,
+    pub negative_weight: f64,
     /// How fast a negative vote falls with the distance to the cached image.
-    pub negative_sharpness: f32,
+    pub negative_sharpness: f64,
     /// Images whose entropy lies between these shares of `log2(classes)` enter the negative cache.
     /// (The entropy is in nats: the published code divides one by the other.)
-    pub uncertain: (f32, f32),
+    pub uncertain: (f64, f64),
     /// A cached image votes against the classes whose probability lies between these.
-    pub excluded: (f32, f32),
+    pub excluded: (f64, f64),
 }
 
 impl Default for TdaConfig {
@@ -139,10 +139,10 @@ impl Caches {
         self.negative.resize(n_classes, Vec::new());
         let entry = |classes| Cached { feature: image.feature.clone(), entropy, classes };
         insert(&mut self.positive[class], config.positive_slots, entry(vec![class]));
-        let relative = entropy / (n_classes as f32).log2();
+        let relative = f64::from(entropy) / (n_classes as f64).log2();
         if config.uncertain.0 < relative && relative < config.uncertain.1 {
             let excluded = |&class: &usize| {
-                let p = image.probabilities[class];
+                let p = f64::from(image.probabilities[class]);
                 config.excluded.0 < p && p < config.excluded.1
             };
             let excluded = (0..n_classes).filter(excluded).collect();
@@ -225,14 +225,14 @@ fn insert(entries: &mut Vec<Cached>, slots: usize, entry: Cached) {
 /// Adds `weight * exp(-sharpness * (1 - cosine))` to the score of every class that an entry names.
 fn vote(
     cache: &[Vec<Cached>],
-    (weight, sharpness): (f32, f32),
+    (weight, sharpness): (f64, f64),
     feature: &[f32],
     scores: &mut [f32],
 ) {
     for entry in cache.iter().flatten() {
         let cosine: f32 = entry.feature.iter().zip(feature).map(|(a, b)| a * b).sum();
-        let vote = weight * (-(sharpness - sharpness * cosine)).exp();
-        entry.classes.iter().for_each(|&class| scores[class] += vote);
+        let vote = weight * (-sharpness * (1.0 - f64::from(cosine))).exp();
+        entry.classes.iter().for_each(|&class| scores[class] += vote as f32);
     }
 }
 
