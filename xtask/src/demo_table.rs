@@ -74,26 +74,34 @@ struct Rows {
 
 /// Runs everything and rewrites the table.
 pub fn run(args: &DemoTableArgs) -> anyhow::Result<()> {
-    let file = args.document.display().to_string();
-    let document =
-        fs::read_to_string(&args.document).with_context(|| format!("cannot read `{file}`"))?;
-    let (before, rest) = document
-        .split_once(START)
-        .with_context(|| format!("`{file}` has no line `{}`", START.trim_end()))?;
-    let (_, after) =
-        rest.split_once(END).with_context(|| format!("`{file}` has no line `{END}`"))?;
+    // Looked at before anything runs, and read again when it has: the runs take many minutes.
+    split(&args.document)?;
     let program = build()?;
     let mut rows = of_run(&program, args, &["--method", "all"])?;
     for config in VARIANTS {
         rows.extend(of_run(&program, args, &["--config", config])?);
     }
+    let [before, after] = split(&args.document)?;
     let contents = format!("{before}{START}{}{END}{after}", table(&rows)?);
+    let file = args.document.display();
     let partial = args.document.with_extension("partial");
     fs::write(&partial, contents)
         .and_then(|()| fs::rename(&partial, &args.document))
         .with_context(|| format!("cannot write `{file}`"))?;
     println!("`{file}` has the new table");
     Ok(())
+}
+
+/// What stands before and after the table.
+fn split(document: &Path) -> anyhow::Result<[String; 2]> {
+    let file = document.display();
+    let text = fs::read_to_string(document).with_context(|| format!("cannot read `{file}`"))?;
+    let (before, rest) = text
+        .split_once(START)
+        .with_context(|| format!("`{file}` has no line `{}`", START.trim_end()))?;
+    let (_, after) =
+        rest.split_once(END).with_context(|| format!("`{file}` has no line `{END}`"))?;
+    Ok([before.to_owned(), after.to_owned()])
 }
 
 fn of_run(program: &Path, args: &DemoTableArgs, options: &[&str]) -> anyhow::Result<Vec<Row>> {

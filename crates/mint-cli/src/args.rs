@@ -22,6 +22,7 @@ pub struct Cli {
 
 /// Everything but evaluating.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a command line has one")]
 pub enum Command {
     /// Classify images with class names of your own
     Predict(PredictArgs),

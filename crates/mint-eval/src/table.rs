@@ -96,7 +96,7 @@ fn means(rows: &[Row]) -> Vec<Row> {
                 == (&first.method, &first.start, first.views, first.share, first.steps, first.seed)
         };
         let of_set = |set: &&str| rows.iter().filter(like).find(|row| row.test_set == **set);
-        let sets: Vec<&Row> = SHIFTED.iter().filter_map(|set| of_set(&set)).collect();
+        let sets: Vec<&Row> = SHIFTED.iter().filter_map(of_set).collect();
         if sets.len() < SHIFTED.len() || means.iter().any(|mean| like(&mean)) {
             continue;
         }

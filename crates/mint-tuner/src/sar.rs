@@ -152,7 +152,7 @@ impl Sar {
 
     /// Logits of a clean view with the parameters as they are. Shape: `[1, class]`.
     fn logits(&self, clip: &Clip, pixels: Tensor<4>) -> Tensor<2> {
-        let encoder = clip.image.with_norm_parameters(&self.tuning.parameters());
+        let encoder = clip.image.with_norm_parameters(self.tuning.parameters());
         clip.logits(encoder.forward(pixels), self.texts.features().tensor())
     }
 }
