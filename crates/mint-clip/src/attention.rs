@@ -8,10 +8,11 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::softmax;
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, DType, Tensor};
 
 use crate::kernels::{self, AttentionShape};
 use crate::linear::{apply, pull_through};
+use crate::precision::{in_single, to_dtype};
 
 /// The four projections of an attention layer.
 #[derive(Module, Debug)]
@@ -159,9 +160,11 @@ impl Attention {
         let [query, key, all_values, output, gradient] =
             [query, all.key, all.value, output, gradient].map(|x| self.split_heads(x));
         let value = probabilities.clone().transpose().matmul(gradient.clone());
-        let total = (output * gradient.clone()).sum_dim(3);
-        let at_probabilities = gradient.matmul(all_values.transpose());
-        let scores = probabilities * (at_probabilities - total) * score_scale(&query);
+        let dtype = query.dtype();
+        let total = in_single(output * gradient.clone()).sum_dim(3);
+        let at_probabilities = in_single(gradient.matmul(all_values.transpose()));
+        let scores = in_single(probabilities) * (at_probabilities - total) * score_scale(&query);
+        let scores = to_dtype(scores, dtype);
         let at_key = scores.clone().transpose().matmul(query);
         [scores.matmul(key), at_key, value].map(merge_heads)
     }
@@ -187,12 +190,12 @@ impl Attention {
     /// Shape: `[batch, head, query token, key token]`.
     fn probabilities(&self, query: Tensor<3>, key: Tensor<3>, shape: AttentionShape) -> Tensor<4> {
         let (query, key) = (self.split_heads(query), self.split_heads(key));
-        let scale = score_scale(&query);
-        let mut scores = query.matmul(key.transpose()) * scale;
+        let (scale, dtype) = (score_scale(&query), query.dtype());
+        let mut scores = in_single(query.matmul(key.transpose())) * scale;
         if let Some(n_extra) = shape.causal_after {
             scores = mask_later_keys(scores, n_extra);
         }
-        softmax(scores, 3)
+        to_dtype(softmax(scores, 3), dtype)
     }
 
     /// `[batch, token, width] -> [batch, head, token, head width]`
@@ -228,8 +231,14 @@ impl KeyValue {
     }
 
     /// Sums over the batch axis, which stays with length 1.
+    ///
+    /// In single precision, since many texts may be summed.
     pub fn sum_batch(self) -> KeyValue {
-        KeyValue { key: self.key.sum_dim(0), value: self.value.sum_dim(0) }
+        KeyValue { key: in_single(self.key).sum_dim(0), value: in_single(self.value).sum_dim(0) }
+    }
+
+    pub(crate) fn to_dtype(self, dtype: DType) -> KeyValue {
+        KeyValue { key: to_dtype(self.key, dtype), value: to_dtype(self.value, dtype) }
     }
 }
 

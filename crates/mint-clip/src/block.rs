@@ -279,7 +279,8 @@ impl Rows {
     fn spread(self, x: Tensor<3>, tokens: usize) -> Tensor<3> {
         let Rows::Only(row) = self else { return x };
         let [batch, _, width] = x.dims();
-        let zeros = |tokens| Tensor::zeros([batch, tokens, width], &x.device());
+        let like = (&x.device(), x.dtype());
+        let zeros = |tokens| Tensor::zeros([batch, tokens, width], like);
         let parts = [zeros(row), x.clone(), zeros(tokens - row - 1)];
         Tensor::cat(parts.into_iter().filter(|part| part.dims()[1] > 0).collect(), 1)
     }

@@ -6,6 +6,7 @@ use burn::tensor::module::layer_norm;
 
 use crate::config::LAYER_NORM_EPSILON;
 use crate::kernels;
+use crate::precision::{in_single, to_dtype};
 
 /// `(x - mean) / sqrt(variance + epsilon) * weight + bias` over the last axis.
 #[derive(Module, Debug)]
@@ -26,9 +27,11 @@ pub struct NormTrace {
 }
 
 impl LayerNorm {
-    /// Shape of input and output: `[..., width]`.
+    /// Shape of input and output: `[..., width]`. Computed in single precision.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        layer_norm(x, self.weight.val(), Some(self.bias.val()), LAYER_NORM_EPSILON)
+        let dtype = x.dtype();
+        let (weight, bias) = (self.weight.val(), Some(self.bias.val()));
+        to_dtype(layer_norm(in_single(x), weight, bias, LAYER_NORM_EPSILON), dtype)
     }
 
     /// [`LayerNorm::forward`], keeping what the pullback needs. Shapes: `[batch, token, width]`.
@@ -37,6 +40,8 @@ impl LayerNorm {
         if let Some((output, normalized, inverse_std)) = kernels::norm_traced(&x, weight, bias) {
             return (output, NormTrace { normalized, inverse_std });
         }
+        let dtype = x.dtype();
+        let x = in_single(x);
         let mean = x.clone().mean_dim(2);
         let centered = x - mean;
         let variance = centered.clone().square().mean_dim(2);
@@ -44,7 +49,7 @@ impl LayerNorm {
         let normalized = centered * inverse_std.clone();
         let output =
             normalized.clone() * self.weight.val().unsqueeze() + self.bias.val().unsqueeze();
-        (output, NormTrace { normalized, inverse_std })
+        (to_dtype(output, dtype), NormTrace { normalized, inverse_std })
     }
 
     /// Gradient at gain and offset from the gradient at the output.
@@ -52,6 +57,7 @@ impl LayerNorm {
     /// Shapes: `[batch, token, width] -> [2, width]`.
     pub fn parameter_pullback(&self, trace: &NormTrace, gradient: Tensor<3>) -> Tensor<2> {
         let [batch, tokens, width] = gradient.dims();
+        let gradient = in_single(gradient);
         let sum = |x: Tensor<3>| x.reshape([batch * tokens, width]).sum_dim(0);
         let weight = sum(gradient.clone() * trace.normalized.clone());
         Tensor::cat(vec![weight, sum(gradient)], 0)
@@ -65,9 +71,10 @@ impl LayerNorm {
         if let Some(gradient) = fused {
             return gradient;
         }
-        let scaled = gradient * self.weight.val().unsqueeze();
+        let dtype = gradient.dtype();
+        let scaled = in_single(gradient) * self.weight.val().unsqueeze();
         let mean = scaled.clone().mean_dim(2);
         let projection = (scaled.clone() * normalized.clone()).mean_dim(2);
-        (scaled - mean - normalized * projection) * inverse_std
+        to_dtype((scaled - mean - normalized * projection) * inverse_std, dtype)
     }
 }

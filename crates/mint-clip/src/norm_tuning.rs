@@ -11,6 +11,7 @@ use crate::block::{FinishTrace, PrepareTrace};
 use crate::image_encoder::ImageEncoder;
 use crate::linear::pull_through;
 use crate::norm::{LayerNorm, NormTrace};
+use crate::precision::GradientScale;
 use crate::vision::VisionTower;
 
 /// What [`VisionTower::norm_pullback`] needs of a pass.
@@ -74,7 +75,8 @@ impl VisionTower {
         gradient: Tensor<2>,
         blocks: usize,
     ) -> Tensor<4> {
-        let gradient = pull_through(&self.projection, gradient.unsqueeze_dim(1));
+        let scale = GradientScale::new(&gradient, self.dtype());
+        let gradient = pull_through(&self.projection, scale.apply(gradient).unsqueeze_dim(1));
         let mut gradient = self.ln_post.pullback(&trace.ln_post, gradient);
         let mut at_norms = Vec::with_capacity(blocks);
         let traced = self.blocks.iter().zip(&trace.blocks).enumerate();
@@ -90,7 +92,7 @@ impl VisionTower {
             gradient = input;
         }
         at_norms.reverse();
-        Tensor::stack(at_norms, 0)
+        scale.undo(Tensor::stack(at_norms, 0))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::attention::{KeyValue, Mask};
 use crate::block::{Block, FinishTrace, PrepareTrace, Rows};
 use crate::linear::pull_through;
 use crate::norm::{LayerNorm, NormTrace};
+use crate::precision::{in_single, to_dtype};
 use crate::prompt::Item;
 
 /// Frozen text tower. See [`crate::TextEncoder`] for whole sets of class prompts.
@@ -80,7 +81,8 @@ impl TextTower {
                 vector.expand([texts.len(), 1, width]),
             );
         }
-        tokens + self.position_embedding.val().narrow(0, start, length).unsqueeze()
+        let positions = self.position_embedding.val().narrow(0, start, length);
+        to_dtype(tokens + positions.unsqueeze(), self.dtype())
     }
 
     /// The prefix's keys and values in each block. Shape: tokens `[1, token, width]`.
@@ -103,7 +105,8 @@ impl TextTower {
             if let Some(prompt) = index.checked_sub(1).and_then(|deep| prompts.get(deep)) {
                 let [n_prompts, width] = prompt.dims();
                 let places = [0..1, 1..1 + n_prompts, 0..width];
-                x = x.slice_assign(places, prompt.clone().unsqueeze());
+                let prompt = to_dtype(prompt.clone(), self.dtype());
+                x = x.slice_assign(places, prompt.unsqueeze());
             }
             let prepared = block.prepare(x.clone(), Rows::All);
             key_values.push(prepared.projected.own.clone());
@@ -143,10 +146,10 @@ impl TextTower {
             gradient = Some(match (gradient, finish_trace) {
                 (Some(gradient), Some(finish_trace)) => {
                     let (mut prepared, _) = block.finish_pullback(finish_trace, gradient);
-                    prepared.own = prepared.own + key_value;
+                    prepared.own = prepared.own + key_value.to_dtype(self.dtype());
                     block.prepare_pullback(prepare_trace, prepared)
                 }
-                _ => block.key_value_pullback(prepare_trace, key_value),
+                _ => block.key_value_pullback(prepare_trace, key_value.to_dtype(self.dtype())),
             });
         }
         gradient.expect("a tower has blocks")
@@ -162,7 +165,7 @@ impl TextTower {
             let prepared = block.prepare(x, rows);
             x = block.finish(prepared, Some(prefix.clone()), mask);
         }
-        self.projection.forward(self.ln_final.forward(x)).squeeze_dim(1)
+        in_single(self.projection.forward(self.ln_final.forward(x)).squeeze_dim(1))
     }
 
     /// [`TextTower::suffix`], keeping what the pullback needs.
@@ -181,7 +184,7 @@ impl TextTower {
             x = output;
         }
         let (normalized, ln_final) = self.ln_final.forward_traced(x);
-        let embeddings = self.projection.forward(normalized).squeeze_dim(1);
+        let embeddings = in_single(self.projection.forward(normalized).squeeze_dim(1));
         (embeddings, SuffixTrace { blocks, ln_final })
     }
 

@@ -6,6 +6,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::attention::KeyValue;
 use crate::lanes::Lanes;
+use crate::precision::{GradientScale, in_single};
 use crate::prompt::{Item, PromptGroup, PromptSet};
 use crate::text::{PrefixTrace, SuffixTrace, TextTower};
 
@@ -40,6 +41,11 @@ impl TextEncoder {
     /// The tower.
     pub fn tower(&self) -> &TextTower {
         &self.tower
+    }
+
+    /// What spreads the classes.
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// Embeddings of all prompts, not normalised.
@@ -93,6 +99,8 @@ impl TextEncoder {
         trace: &TextTrace,
         gradient: Tensor<2>,
     ) -> Tensor<2> {
+        let scale = GradientScale::new(&gradient, self.tower.dtype());
+        let gradient = scale.apply(gradient);
         let jobs = self.jobs(prompts).into_iter().zip(&trace.suffixes).collect();
         let gradients = self.lanes.map(jobs, |(job, trace): (Job<'_>, &SuffixTrace)| {
             let classes = class_indices(&job.group.classes[job.members.clone()], &gradient);
@@ -111,13 +119,8 @@ impl TextEncoder {
         let at_prefix = at_prefix.expect("a prompt set has classes");
         let tokens = self.tower.prefix_pullback(&trace.prefix, at_prefix);
         accumulate(&mut at_context, context_gradients(prompts.prefix(), tokens));
-        Tensor::cat(
-            at_context
-                .into_iter()
-                .map(|row| row.expect("every context vector has a place"))
-                .collect(),
-            0,
-        )
+        let rows = at_context.into_iter().map(|row| row.expect("every context vector has a place"));
+        scale.undo(Tensor::cat(rows.collect(), 0))
     }
 
     /// Embeddings of all prompts behind a prefix's keys and values.
@@ -183,8 +186,10 @@ fn context_gradients(items: &[Item], tokens: Tensor<3>) -> Vec<(usize, Tensor<2>
     let mut gradients = Vec::new();
     for (position, item) in items.iter().enumerate() {
         if let Item::Context(index) = *item {
-            gradients
-                .push((index, tokens.clone().narrow(1, position, 1).sum_dim(0).squeeze_dim(0)));
+            gradients.push((
+                index,
+                in_single(tokens.clone().narrow(1, position, 1)).sum_dim(0).squeeze_dim(0),
+            ));
         }
     }
     gradients

@@ -8,6 +8,7 @@ use crate::attention::Mask;
 use crate::block::{Block, FinishTrace, PrepareTrace, Prepared, Rows};
 use crate::linear::pull_through;
 use crate::norm::{LayerNorm, NormTrace};
+use crate::precision::{GradientScale, in_single, to_dtype};
 
 /// Position of the class token.
 const CLASS_TOKEN: usize = 0;
@@ -88,11 +89,12 @@ impl VisionTower {
             prompt.clone().unsqueeze::<3>().expand([views, n_prompts, width])
         };
         let first = prompts.first().map(for_each_view);
-        let mut x = self.ln_pre.forward(Tensor::cat([image].into_iter().chain(first).collect(), 1));
+        let tokens = Tensor::cat([image].into_iter().chain(first).collect(), 1);
+        let mut x = to_dtype(self.ln_pre.forward(tokens), self.dtype());
         for (index, block) in self.blocks.iter().enumerate() {
             if let Some(prompt) = prompts.get(index).filter(|_| index > 0) {
                 let image = x.narrow(1, 0, n_tokens);
-                x = Tensor::cat(vec![image, for_each_view(prompt)], 1);
+                x = Tensor::cat(vec![image, to_dtype(for_each_view(prompt), self.dtype())], 1);
             }
             x = block.forward(x, self.rows(index), Mask::None);
         }
@@ -101,12 +103,13 @@ impl VisionTower {
 
     /// Tokens before the first block. Shape: `[view, token, width]`.
     pub fn embed(&self, pixels: Tensor<4>) -> Tensor<3> {
-        self.ln_pre.forward(self.positioned(pixels))
+        to_dtype(self.ln_pre.forward(self.positioned(pixels)), self.dtype())
     }
 
     /// Class token and patches with their positions. Shape: `[view, token, width]`.
     fn positioned(&self, pixels: Tensor<4>) -> Tensor<3> {
-        let patches = self.patch_embedding.forward(self.patches(pixels));
+        let patches = to_dtype(self.patches(pixels), self.dtype());
+        let patches = in_single(self.patch_embedding.forward(patches));
         let [views, _, width] = patches.dims();
         let class_token = self.class_embedding.val().reshape([1, 1, width]);
         let tokens = Tensor::cat(vec![class_token.expand([views, 1, width]), patches], 1);
@@ -125,7 +128,7 @@ impl VisionTower {
             }
             x = block.finish(prepared, None, Mask::None);
             if config.levels.contains(&index) {
-                class_tokens.push(class_token(x.clone()).squeeze_dim(1));
+                class_tokens.push(in_single(class_token(x.clone()).squeeze_dim(1)));
             }
         }
         let prepared = prompted.expect("the prompted block is one of the tower's");
@@ -143,6 +146,7 @@ impl VisionTower {
         prompted_block: usize,
     ) -> Tensor<2> {
         let (block, later) = self.split_blocks(prompted_block);
+        let prompts = to_dtype(prompts, self.dtype());
         let extra = block.attention.key_value(row(&prompts, 0), row(&prompts, 1));
         let mut x = block.finish(prepared, Some(extra), Mask::None);
         for (index, block) in later {
@@ -159,6 +163,7 @@ impl VisionTower {
         prompted_block: usize,
     ) -> (Tensor<2>, ResumeTrace) {
         let (block, rest) = self.split_blocks(prompted_block);
+        let prompts = to_dtype(prompts, self.dtype());
         let extra = block.attention.key_value(row(&prompts, 0), row(&prompts, 1));
         let (mut x, prompted) = block.finish_traced(prepared, Some(extra), Mask::None);
         let mut later = Vec::with_capacity(self.blocks.len());
@@ -182,7 +187,8 @@ impl VisionTower {
         prompted_block: usize,
     ) -> Tensor<3> {
         let (prompted, later) = self.split_blocks(prompted_block);
-        let gradient = pull_through(&self.projection, gradient.unsqueeze_dim(1));
+        let scale = GradientScale::new(&gradient, self.dtype());
+        let gradient = pull_through(&self.projection, scale.apply(gradient).unsqueeze_dim(1));
         let mut gradient = self.ln_post.pullback(&trace.ln_post, gradient);
         let blocks: Vec<&Block> = later.map(|(_, block)| block).collect();
         for (block, (prepare_trace, finish_trace)) in blocks.iter().zip(&trace.later).rev() {
@@ -191,7 +197,7 @@ impl VisionTower {
         }
         let extra = prompted.finish_pullback_extra(&trace.prompted, gradient);
         let (key_token, value_token) = prompted.attention.key_value_pullback(extra);
-        Tensor::cat(vec![key_token, value_token], 1)
+        scale.undo(Tensor::cat(vec![key_token, value_token], 1))
     }
 
     /// Pixels as rows of patches. Shape: `[view, patch, 3 * patch * patch]`.
@@ -207,13 +213,13 @@ impl VisionTower {
 
     /// Class token to embedding. Shapes: `[view, row, width] -> [view, embed]`.
     fn head(&self, x: Tensor<3>) -> Tensor<2> {
-        self.projection.forward(self.ln_post.forward(class_token(x))).squeeze_dim(1)
+        in_single(self.projection.forward(self.ln_post.forward(class_token(x))).squeeze_dim(1))
     }
 
     /// [`VisionTower::head`], keeping what the pullback of `ln_post` needs.
     pub(crate) fn head_traced(&self, x: Tensor<3>) -> (Tensor<2>, NormTrace) {
         let (normalized, ln_post) = self.ln_post.forward_traced(class_token(x));
-        (self.projection.forward(normalized).squeeze_dim(1), ln_post)
+        (in_single(self.projection.forward(normalized).squeeze_dim(1)), ln_post)
     }
 
     /// Of the last block only the class token is read.
