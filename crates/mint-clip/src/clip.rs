@@ -26,8 +26,13 @@ impl Clip {
     ///
     /// Shapes: `[view, embed]`, `[class, embed]` -> `[view, class]`.
     pub fn logits(&self, images: Tensor<2>, texts: Tensor<2>) -> Tensor<2> {
-        normalize(images).matmul(normalize(texts).transpose()) * self.logit_scale
+        scaled_cosines(images, texts, self.logit_scale)
     }
+}
+
+/// Cosine similarities of rows, times a factor. Shapes: those of [`Clip::logits`].
+pub fn scaled_cosines(images: Tensor<2>, texts: Tensor<2>, scale: f32) -> Tensor<2> {
+    normalize(images).matmul(normalize(texts).transpose()) * scale
 }
 
 /// Divides each row by its Euclidean length. Shape: `[row, width]`.

@@ -30,7 +30,7 @@ pub mod tokenizer;
 pub mod vision;
 pub mod weights;
 
-pub use clip::{Clip, normalize};
+pub use clip::{Clip, normalize, scaled_cosines};
 pub use config::{Activation, ClipConfig};
 pub use image_encoder::{ImageEncoder, ImageTrace};
 pub use lanes::Lanes;

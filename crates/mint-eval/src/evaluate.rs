@@ -1,14 +1,14 @@
 //! The loop over a test set's images.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mint_augment::{ViewConfig, ViewError, ViewGenerator};
 use mint_clip::burn::tensor::Tensor;
 use mint_clip::{Clip, PassConfig, Tokenizer};
 use mint_datasets::{ImageSet, Order};
 use mint_tuner::{
-    ClassSet, ImageViews, Lifetime, Method, MethodError, Outcome, ViewDemand, ZeroShot,
+    ClassSet, ImageViews, Lifetime, Method, MethodError, Pending, ViewDemand, ZeroShot,
 };
 
 use crate::config::{ImageOrder, RunConfig};
@@ -76,12 +76,18 @@ pub struct LoopConfig {
     pub ahead: usize,
     /// Stop at the first image that cannot be used.
     pub strict: bool,
+    /// Start on an image before the results of the one before it are read, which keeps a device
+    /// busy that works on its own.
+    pub overlap: bool,
 }
+
+/// What methods remember is saved when this has passed, and at the end of a test set.
+const SAVE_EVERY: Duration = Duration::from_secs(5);
 
 impl Default for LoopConfig {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { loader_threads: cores, ahead: 4, strict: false }
+        Self { loader_threads: cores, ahead: 4, strict: false, overlap: false }
     }
 }
 
@@ -93,6 +99,15 @@ pub struct Evaluation<'a> {
     pass_config: PassConfig,
     methods: Vec<ConfiguredMethod>,
     zero_shot: ZeroShot,
+}
+
+/// An image whose results may still be on their way.
+struct Launched {
+    /// Index in the set.
+    index: usize,
+    /// In the order of the methods, with the seconds that each has taken so far.
+    outcomes: Vec<(Pending, f64)>,
+    zero_shot: Pending,
 }
 
 impl<'a> Evaluation<'a> {
@@ -141,16 +156,20 @@ impl<'a> Evaluation<'a> {
         let n_images = indices.len();
         observer.start(set, n_images, done);
         indices.drain(..done);
-        let LoopConfig { loader_threads, ahead, strict } = settings;
+        let LoopConfig { loader_threads, ahead, strict, overlap } = settings;
         let seed = self.config.seed;
         let loader = Loader::new(set.clone(), generator, seed, indices, loader_threads, ahead);
         let mut group = Vec::new();
+        // Images whose results are on their way.
+        let mut launched: Vec<Launched> = Vec::new();
+        let mut saved = Instant::now();
         for (position, (index, views)) in loader.enumerate() {
             let views = match views {
                 Ok(views) => views,
                 Err(error) if strict => return Err(error.into()),
                 Err(error) => {
-                    self.images(set, &mut group, &mut tallies, observer)?;
+                    launched.extend(self.launch(set, &mut group)?);
+                    self.settle(set, &mut launched, &mut tallies, observer)?;
                     observer.unreadable(&error);
                     unreadable += 1;
                     write_error(set, index, &error, &mut tallies)?;
@@ -159,21 +178,33 @@ impl<'a> Evaluation<'a> {
             };
             let pixels = view_tensor(views, &view_config.normalization, &self.clip.device);
             group.push((index, pixels));
-            if group.len() == self.images_at_once() {
-                self.images(set, &mut group, &mut tallies, observer)?;
-                let between_batches =
-                    self.methods.iter().all(|method| method.method.can_be_interrupted());
-                if let Some(record) = record.filter(|_| between_batches) {
-                    self.save_memory(set, record, done + position + 1)?;
-                }
+            if group.len() < self.images_at_once() {
+                continue;
+            }
+            let next = self.launch(set, &mut group)?;
+            self.settle(set, &mut launched, &mut tallies, observer)?;
+            launched = next;
+            if !overlap {
+                self.settle(set, &mut launched, &mut tallies, observer)?;
+            }
+            let Some(record) = record.filter(|_| self.can_be_interrupted()) else { continue };
+            if saved.elapsed() > SAVE_EVERY {
+                self.settle(set, &mut launched, &mut tallies, observer)?;
+                self.save_memory(set, record, done + position + 1)?;
+                saved = Instant::now();
             }
         }
-        self.images(set, &mut group, &mut tallies, observer)?;
+        launched.extend(self.launch(set, &mut group)?);
+        self.settle(set, &mut launched, &mut tallies, observer)?;
         if let Some(record) = record {
             self.save_memory(set, record, n_images)?;
         }
         observer.finish();
         Ok(self.rows(set, unreadable, &tallies))
+    }
+
+    fn can_be_interrupted(&self) -> bool {
+        self.methods.iter().all(|method| method.method.can_be_interrupted())
     }
 
     fn start(&mut self, set: &ImageSet) -> Result<(), EvalError> {
@@ -258,60 +289,58 @@ impl<'a> Evaluation<'a> {
         if self.methods.iter().all(clean) { CLEAN_VIEWS } else { 1 }
     }
 
-    /// Classifies a group of images, in their order, and empties it.
-    fn images(
+    /// Starts the classification of a group of images, in their order, and empties it.
+    fn launch(
         &mut self,
         set: &ImageSet,
         group: &mut Vec<(usize, Tensor<4>)>,
-        tallies: &mut [Tally],
-        observer: &mut dyn Observer,
-    ) -> Result<(), EvalError> {
+    ) -> Result<Vec<Launched>, EvalError> {
         let clock = Instant::now();
         let clean = (group.len() > 1).then(|| {
             let pixels = group.iter().map(|(_, pixels)| pixels.clone().narrow(0, 0, 1)).collect();
             self.clip.image.forward_each(Tensor::cat(pixels, 0))
         });
         let shared = clock.elapsed().as_secs_f64() / group.len().max(1) as f64;
+        let Self { clip, pass_config, methods, zero_shot, .. } = self;
+        let mut launched = Vec::with_capacity(group.len());
         for (position, (index, pixels)) in group.drain(..).enumerate() {
-            let clean = clean.as_ref().map(|clean| clean.clone().narrow(0, position, 1));
-            self.image(set, index, (pixels, clean), shared, tallies)?;
-            let accuracies: Vec<Accuracy> = tallies.iter().map(|tally| tally.accuracy).collect();
-            observer.image(&accuracies);
+            let views = ImageViews::new(clip, pixels, pass_config);
+            let views = match &clean {
+                Some(clean) => views.with_clean_embedding(clean.clone().narrow(0, position, 1)),
+                None => views,
+            };
+            launched.push(launch_image(methods, zero_shot, set, (index, shared), &views)?);
         }
-        Ok(())
+        Ok(launched)
     }
 
-    /// Classifies one image, of which the clean view's embedding may be there already.
-    ///
-    /// `shared` seconds were spent on it together with others; they count for the first method.
-    fn image(
-        &mut self,
+    /// Reads the results of images that were launched, in their order, and counts them.
+    fn settle(
+        &self,
         set: &ImageSet,
-        index: usize,
-        (pixels, clean): (Tensor<4>, Option<Tensor<2>>),
-        mut shared: f64,
+        launched: &mut Vec<Launched>,
         tallies: &mut [Tally],
+        observer: &mut dyn Observer,
     ) -> Result<(), EvalError> {
-        let image = &set.images[index];
-        let views = ImageViews::new(self.clip, pixels, &self.pass_config);
-        let views = match clean {
-            Some(clean) => &views.with_clean_embedding(clean),
-            None => &views,
-        };
-        let mut outcomes: Vec<(Outcome, f64)> = Vec::with_capacity(self.methods.len());
-        for ConfiguredMethod { id, method, .. } in &mut self.methods {
-            let clock = Instant::now();
-            let outcome =
-                method.classify(views).map_err(|source| method_error(*id, set, source))?;
-            outcomes.push((outcome, clock.elapsed().as_secs_f64() + std::mem::take(&mut shared)));
-        }
-        // Last, so that it reads what the methods computed and costs next to nothing.
-        let zero_shot = self.zero_shot.classify(views);
-        let zero_shot = zero_shot.map_err(|source| method_error(MethodId::Clip, set, source))?;
-        let zero_shot_top1 = ranking(&zero_shot.scores, 1)[0];
-        for ((outcome, seconds), tally) in outcomes.into_iter().zip(tallies) {
-            let of_image = Classified { outcome, zero_shot_top1, seconds };
-            tally.add(&of_image, image, &set.class_names, self.config.temperature)?;
+        for Launched { index, outcomes, zero_shot } in launched.drain(..) {
+            let mut results = Vec::with_capacity(outcomes.len());
+            for (method, (outcome, seconds)) in self.methods.iter().zip(outcomes) {
+                let clock = Instant::now();
+                let outcome =
+                    outcome.read().map_err(|source| method_error(method.id, set, source))?;
+                results.push((outcome, seconds + clock.elapsed().as_secs_f64()));
+            }
+            let zero_shot = zero_shot.read();
+            let zero_shot =
+                zero_shot.map_err(|source| method_error(MethodId::Clip, set, source))?;
+            let zero_shot_top1 = ranking(&zero_shot.scores, 1)[0];
+            for ((outcome, seconds), tally) in results.into_iter().zip(tallies.iter_mut()) {
+                let of_image = Classified { outcome, zero_shot_top1, seconds };
+                let image = &set.images[index];
+                tally.add(&of_image, image, &set.class_names, self.config.temperature)?;
+            }
+            let accuracies: Vec<Accuracy> = tallies.iter().map(|tally| tally.accuracy).collect();
+            observer.image(&accuracies);
         }
         Ok(())
     }
@@ -348,6 +377,27 @@ impl<'a> Evaluation<'a> {
         };
         self.methods.iter().zip(tallies).map(row).collect()
     }
+}
+
+/// Starts every method on one image. What was spent on it together with others, `shared` seconds,
+/// counts for the first.
+fn launch_image(
+    methods: &mut [ConfiguredMethod],
+    zero_shot: &mut ZeroShot,
+    set: &ImageSet,
+    (index, mut shared): (usize, f64),
+    views: &ImageViews<'_>,
+) -> Result<Launched, EvalError> {
+    let mut outcomes = Vec::with_capacity(methods.len());
+    for ConfiguredMethod { id, method, .. } in methods {
+        let clock = Instant::now();
+        let outcome = method.launch(views).map_err(|source| method_error(*id, set, source))?;
+        outcomes.push((outcome, clock.elapsed().as_secs_f64() + std::mem::take(&mut shared)));
+    }
+    // Last, so that it reads what the methods computed and costs next to nothing.
+    let zero_shot = zero_shot.launch(views);
+    let zero_shot = zero_shot.map_err(|source| method_error(MethodId::Clip, set, source))?;
+    Ok(Launched { index, outcomes, zero_shot })
 }
 
 fn method_error(method: MethodId, set: &ImageSet, source: MethodError) -> EvalError {

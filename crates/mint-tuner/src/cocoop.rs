@@ -10,7 +10,8 @@ use mint_clip::{ContextPlaces, PromptSet, normalize};
 
 use crate::class_set::ClassSet;
 use crate::image_views::ImageViews;
-use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores};
+use crate::method::{Method, MethodError, ViewDemand};
+use crate::pending::Pending;
 
 /// What CoCoOp's training leaves.
 #[derive(Debug, Clone)]
@@ -64,11 +65,11 @@ impl Method for Cocoop {
         Ok(())
     }
 
-    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
         let (clip, image) = (views.clip(), views.clean_embedding());
         let context = self.prompts.context_of(image.clone());
         let texts = self.texts.as_ref().expect("a test set was started");
         let features = clip.text.forward(texts, Some(&context));
-        Ok(Outcome::logits(read_scores(clip.logits(image, features))?))
+        Ok(Pending::logits(clip.logits(image, features)))
     }
 }

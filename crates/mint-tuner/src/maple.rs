@@ -8,7 +8,8 @@ use mint_clip::{PromptSet, Tokenizer};
 
 use crate::class_set::ClassSet;
 use crate::image_views::ImageViews;
-use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores};
+use crate::method::{Method, MethodError, ViewDemand};
+use crate::pending::Pending;
 
 /// What stands behind the learned tokens: training starts from the words `a photo of a`, of which
 /// the first two are learned and the others stay.
@@ -80,10 +81,10 @@ impl Method for Maple {
         Ok(())
     }
 
-    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
         let clip = views.clip();
         let image = clip.image.forward_with_deep_prompts(views.clean_pixels(), &self.image_prompts);
         let features = self.features.clone().expect("a test set was started");
-        Ok(Outcome::logits(read_scores(clip.logits(image, features))?))
+        Ok(Pending::logits(clip.logits(image, features)))
     }
 }

@@ -7,6 +7,7 @@ use crate::class_set::ClassSet;
 use crate::config::Lifetime;
 use crate::image_views::ImageViews;
 use crate::memory::Memory;
+use crate::pending::Pending;
 
 /// A way to classify images with a frozen CLIP.
 pub trait Method {
@@ -20,8 +21,14 @@ pub trait Method {
     /// from its configuration.
     fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError>;
 
-    /// Classifies one image.
-    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError>;
+    /// Classifies one image; where the device works on its own, the result may be read later. The
+    /// method has learned from the image when this returns.
+    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError>;
+
+    /// Classifies one image and waits for the result.
+    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+        self.launch(views)?.read()
+    }
 
     /// How long the method remembers; nothing if each image is the first to it.
     fn memory_lifetime(&self) -> Option<Lifetime> {

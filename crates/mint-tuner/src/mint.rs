@@ -11,7 +11,8 @@ use crate::config::{Lifetime, MintConfig};
 use crate::image_views::ImageViews;
 use crate::memory::Memory;
 use crate::memory_bank::MemoryBank;
-use crate::method::{Method, MethodError, Outcome, StepSummary, ViewDemand, read_scores};
+use crate::method::{Method, MethodError, ViewDemand};
+use crate::pending::Pending;
 use crate::prompt_learner::PromptLearner;
 
 /// Adapts a memory bank and a context to each image before it is classified.
@@ -52,18 +53,19 @@ impl Method for Mint {
         Ok(())
     }
 
-    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
         if self.config.bank_lifetime == Lifetime::Image {
             self.bank = self.start_bank.clone();
         }
         let learner = self.learner.as_ref().expect("a test set was started");
         let mut adaptation =
             Adaptation::new(&self.config, views.clip(), learner, &mut self.bank, views.pass())?;
-        let steps: Vec<Step> = (0..self.config.steps).map(|_| adaptation.step()).collect();
-        let scores = read_scores(adaptation.predict())?;
-        let summary = |step: Step| StepSummary::new(step.loss, step.entropy);
-        let steps = steps.into_iter().map(summary).collect::<Result<_, _>>()?;
-        Ok(Outcome { steps, ..Outcome::logits(scores) })
+        let step = |_| {
+            let Step { loss, entropy, .. } = adaptation.step();
+            [loss, entropy]
+        };
+        let steps = (0..self.config.steps).map(step).collect();
+        Ok(Pending::adapted(adaptation.predict(), steps))
     }
 
     fn memory_lifetime(&self) -> Option<Lifetime> {

@@ -5,13 +5,14 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
-use mint_clip::normalize;
+use mint_clip::{normalize, scaled_cosines};
 use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
 use crate::class_texts::{ClassTexts, FixedTexts};
 use crate::image_views::ImageViews;
 use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores, read_vector};
+use crate::pending::Pending;
 
 /// Configuration of MTA. The defaults are the published code's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,16 +80,21 @@ impl Method for Mta {
         self.texts.start(classes)
     }
 
-    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
         let features = self.texts.features();
         let embeddings = normalize(views.embeddings());
         let [n_views, width] = embeddings.dims();
         let logits = views.logits(features).logits;
-        let affinity = read_vector(affinity(logits).reshape([n_views * n_views]))?;
-        let rows = read_vector(embeddings.clone().reshape([n_views * width]))?;
-        let Mode { mode, .. } = find_mode(&self.config, &rows, &affinity, n_views)?;
-        let mode = Tensor::<1>::from_floats(mode.as_slice(), &embeddings.device()).unsqueeze();
-        Ok(Outcome::logits(read_scores(views.clip().logits(mode, features.tensor()))?))
+        let affinity = affinity(logits).reshape([n_views * n_views]);
+        let (features, scale) = (features.tensor(), views.clip().logit_scale);
+        let config = self.config.clone();
+        Ok(Pending::later(move || {
+            let affinity = read_vector(affinity)?;
+            let rows = read_vector(embeddings.clone().reshape([n_views * width]))?;
+            let Mode { mode, .. } = find_mode(&config, &rows, &affinity, n_views)?;
+            let mode = Tensor::<1>::from_floats(mode.as_slice(), &embeddings.device()).unsqueeze();
+            Ok(Outcome::logits(read_scores(scaled_cosines(mode, features, scale))?))
+        }))
     }
 }
 

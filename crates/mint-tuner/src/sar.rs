@@ -14,6 +14,7 @@ use crate::image_views::ImageViews;
 use crate::memory::Memory;
 use crate::method::{Method, MethodError, Outcome, StepSummary, ViewDemand, read_scores};
 use crate::norm_tuning::{NormObjective, NormTuning};
+use crate::pending::Pending;
 
 /// Configuration of SAR. The defaults are the published code's for vision transformers, with the
 /// views of one image as a batch.
@@ -177,7 +178,7 @@ impl Method for Sar {
         self.texts.start(classes)
     }
 
-    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
         if self.config.lifetime == Lifetime::Image {
             self.forget();
         }
@@ -202,7 +203,7 @@ impl Method for Sar {
             (SarPrediction::BeforeUpdate, Some(before)) => before,
             _ => self.logits(clip, views.clean_pixels()),
         };
-        Ok(Outcome { steps, ..Outcome::logits(read_scores(logits)?) })
+        Ok(Pending::later(|| Ok(Outcome { steps, ..Outcome::logits(read_scores(logits)?) })))
     }
 
     fn memory_lifetime(&self) -> Option<Lifetime> {

@@ -16,6 +16,7 @@ use crate::image_views::{ImageViews, ViewLogits};
 use crate::memory::Memory;
 use crate::method::{Method, MethodError, Outcome, ViewDemand, read_vector};
 use crate::ordering::smallest;
+use crate::pending::Pending;
 
 /// Configuration of TDA. The defaults are the published code's for ImageNet; it has others for other
 /// sets, which are not used here: no number depends on the test set.
@@ -262,10 +263,11 @@ impl Method for Tda {
         self.texts.start(classes)
     }
 
-    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
         let logits = views.logits(self.texts.features());
         let image = Sighting::new(&self.config, normalize(views.embeddings()), logits)?;
-        Ok(Outcome::logits(self.caches.classify(&self.config, image)))
+        // The caches decide by the numbers, so there is nothing left to wait for.
+        Ok(Pending::ready(Outcome::logits(self.caches.classify(&self.config, image))))
     }
 
     fn memory_lifetime(&self) -> Option<Lifetime> {

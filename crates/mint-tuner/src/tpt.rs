@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::class_set::ClassSet;
 use crate::confidence::{confident_count, confident_views};
 use crate::image_views::ImageViews;
-use crate::method::{Method, MethodError, Outcome, StepSummary, ViewDemand, read_scores};
+use crate::method::{Method, MethodError, ViewDemand};
 use crate::objective::marginal_entropy;
 use crate::optimizer::{OptimizerConfig, TensorOptimizer};
+use crate::pending::Pending;
 use crate::prompt_learner::PromptLearner;
 
 /// Configuration of TPT. The defaults are the published code's.
@@ -138,16 +139,16 @@ impl Method for Tpt {
         Ok(())
     }
 
-    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
         let learner = self.learner.as_ref().expect("a test set was started");
         let clip = views.clip();
         let mut tuning = ContextTuning::new(&self.config, clip, learner, views.embeddings())?;
         let mut steps = Vec::with_capacity(self.config.steps);
         for _ in 0..self.config.steps {
             let loss = tuning.step().loss;
-            steps.push(StepSummary::new(loss.clone(), loss)?);
+            steps.push([loss.clone(), loss]);
         }
         let logits = clip.logits(views.clean_embedding(), tuning.features());
-        Ok(Outcome { steps, ..Outcome::logits(read_scores(logits)?) })
+        Ok(Pending::adapted(logits, steps))
     }
 }

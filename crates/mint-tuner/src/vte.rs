@@ -9,8 +9,9 @@ use crate::class_set::ClassSet;
 use crate::class_texts::{ClassTexts, FixedTexts};
 use crate::confidence::confident_count;
 use crate::image_views::{ImageViews, ViewLogits};
-use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores};
+use crate::method::{Method, MethodError, ViewDemand};
 use crate::ordering::smallest;
+use crate::pending::Pending;
 
 /// Configuration of VTE. The default is the published code's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,7 +54,7 @@ impl Method for Vte {
         self.texts.start(classes)
     }
 
-    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
         let ViewLogits { logits, entropies } = views.logits(self.texts.features());
         let n_views = logits.dims()[0];
         let share = self.config.confident_share;
@@ -64,6 +65,6 @@ impl Method for Vte {
         // The mean of unit vectors is not made a unit vector again. Logits are linear in the image,
         // so those of the mean are the mean of the views'.
         let mean = logits.select(0, smallest(entropies, count)).mean_dim(0);
-        Ok(Outcome::logits(read_scores(mean)?))
+        Ok(Pending::logits(mean))
     }
 }

@@ -11,6 +11,7 @@ use crate::confidence::confident_count;
 use crate::image_views::{ImageViews, ViewLogits};
 use crate::method::{Method, MethodError, Outcome, ViewDemand, read_vector};
 use crate::ordering::ascending;
+use crate::pending::Pending;
 
 /// Configuration of ZERO.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,7 +55,7 @@ impl Method for Zero {
         self.texts.start(classes)
     }
 
-    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
         let ViewLogits { logits, entropies } = views.logits(self.texts.features());
         let [n_views, n_classes] = logits.dims();
         let share = self.config.confident_share;
@@ -62,9 +63,11 @@ impl Method for Zero {
         if n_voters == 0 {
             return Err(MethodError::no_confident_view(share, n_views));
         }
-        let entropies = read_vector(entropies)?;
-        let logits = read_vector(logits.reshape([n_views * n_classes]))?;
-        Ok(Outcome::votes(votes(&logits, n_classes, &entropies, n_voters)))
+        Ok(Pending::later(move || {
+            let entropies = read_vector(entropies)?;
+            let logits = read_vector(logits.reshape([n_views * n_classes]))?;
+            Ok(Outcome::votes(votes(&logits, n_classes, &entropies, n_voters)))
+        }))
     }
 }
 

@@ -4,7 +4,8 @@
 use crate::class_set::ClassSet;
 use crate::class_texts::{ClassTexts, FixedTexts};
 use crate::image_views::ImageViews;
-use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores};
+use crate::method::{Method, MethodError, ViewDemand};
+use crate::pending::Pending;
 
 /// Compares view 0 with fixed texts.
 #[derive(Debug)]
@@ -40,9 +41,9 @@ impl Method for ZeroShot {
         self.texts.start(classes)
     }
 
-    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
+    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
         let features = self.texts.features().tensor();
         let logits = views.clip().logits(views.clean_embedding(), features);
-        Ok(Outcome::logits(read_scores(logits)?))
+        Ok(Pending::logits(logits))
     }
 }

@@ -1,0 +1,43 @@
+//! Classifications whose numbers may still be on their way from the device.
+
+use burn::tensor::Tensor;
+
+use crate::method::{MethodError, Outcome, StepSummary, read_scores};
+
+/// What a method will say about an image once its numbers are read.
+///
+/// Devices other than the CPU compute on their own: reading waits for them, so whoever launches the
+/// next image before reading keeps them busy.
+pub struct Pending(Box<dyn FnOnce() -> Result<Outcome, MethodError>>);
+
+impl Pending {
+    /// What is known already.
+    pub fn ready(outcome: Outcome) -> Self {
+        Self::later(|| Ok(outcome))
+    }
+
+    /// What `read` makes of tensors.
+    pub fn later(read: impl FnOnce() -> Result<Outcome, MethodError> + 'static) -> Self {
+        Self(Box::new(read))
+    }
+
+    /// Logits of view 0. Shape: `[1, class]`.
+    pub fn logits(logits: Tensor<2>) -> Self {
+        Self::adapted(logits, Vec::new())
+    }
+
+    /// Logits of view 0 `[1, class]`, and loss and entropy `[1]` of each step.
+    pub fn adapted(logits: Tensor<2>, steps: Vec<[Tensor<1>; 2]>) -> Self {
+        Self::later(|| {
+            let scores = read_scores(logits)?;
+            let summary = |[loss, entropy]: [Tensor<1>; 2]| StepSummary::new(loss, entropy);
+            let steps = steps.into_iter().map(summary).collect::<Result<_, _>>()?;
+            Ok(Outcome { steps, ..Outcome::logits(scores) })
+        })
+    }
+
+    /// Waits for the numbers.
+    pub fn read(self) -> Result<Outcome, MethodError> {
+        (self.0)()
+    }
+}
