@@ -111,10 +111,10 @@ def stream(images=60, views=8, classes=6, width=16):
 
 def report(name, tda, relative):
     between = sum(UNCERTAIN[0] < r < UNCERTAIN[1] for r in relative)
-    print(f"{name}: {between} of {len(relative)} images uncertain, positive "
-          f"{sizes(tda.positive).tolist()} with {tda.replaced[id(tda.positive)]} replaced, negative "
-          f"{sizes(tda.negative).tolist()} with {tda.replaced[id(tda.negative)]} replaced, "
-          f"comparisons decided by at least {tda.gap:.1e}")
+    print(f"{name}: {between} of {len(relative)} images uncertain")
+    for kind, cache in ("positive", tda.positive), ("negative", tda.negative):
+        print(f"  {kind} {sizes(cache).tolist()}, {tda.replaced[id(cache)]} replaced")
+    print(f"  comparisons decided by at least {tda.gap:.1e}")
 
 
 def main():
