@@ -237,7 +237,7 @@ impl KeyValue {
         KeyValue { key: in_single(self.key).sum_dim(0), value: in_single(self.value).sum_dim(0) }
     }
 
-    pub(crate) fn to_dtype(self, dtype: DType) -> KeyValue {
+    pub(crate) fn with_dtype(self, dtype: DType) -> KeyValue {
         KeyValue { key: to_dtype(self.key, dtype), value: to_dtype(self.value, dtype) }
     }
 }

@@ -146,10 +146,10 @@ impl TextTower {
             gradient = Some(match (gradient, finish_trace) {
                 (Some(gradient), Some(finish_trace)) => {
                     let (mut prepared, _) = block.finish_pullback(finish_trace, gradient);
-                    prepared.own = prepared.own + key_value.to_dtype(self.dtype());
+                    prepared.own = prepared.own + key_value.with_dtype(self.dtype());
                     block.prepare_pullback(prepare_trace, prepared)
                 }
-                _ => block.key_value_pullback(prepare_trace, key_value.to_dtype(self.dtype())),
+                _ => block.key_value_pullback(prepare_trace, key_value.with_dtype(self.dtype())),
             });
         }
         gradient.expect("a tower has blocks")

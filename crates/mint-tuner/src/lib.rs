@@ -2,8 +2,10 @@
 //!
 //! [`Method`] is the seam: the views of one image go in, class scores and what happened come out.
 //! [`Mint`] is memory-infused prompt tuning; [`Adaptation`] opens it up step by step for those who
-//! want to see or change what happens inside. [`Tpt`] tunes the context alone, [`Mta`] and [`Zero`]
-//! look at many views without learning, [`ZeroShot`] at one.
+//! want to see or change what happens inside. [`Tpt`] tunes the context alone, [`Sar`] the image
+//! tower's LayerNorms; [`Mta`], [`Zero`], [`Vte`] and [`Tda`] look at many views without learning
+//! weights. [`ZeroShot`], [`Cocoop`] and [`Maple`] look at the clean view with what was trained.
+//! What they share is computed once: for an image in [`ImageViews`], for a test set in [`ClassSet`].
 //!
 //! Nothing here knows about files, data sets or pixels: tensors in, numbers out.
 
