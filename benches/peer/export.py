@@ -1,6 +1,6 @@
 """Writes a CLIP of real size with random weights in the formats that weights are published in.
 
-python export.py IN.safetensors DIR   (IN from `cargo xtask random-weights`)
+python export.py IN.safetensors DIR   (IN from `mint-cli weights random`)
 
 Makes `hf.safetensors` (Hugging Face, single precision), `hf_onnx/vision_model.onnx` and
 `text_model.onnx` (legacy exporter), `torchscript.pt` (OpenAI's layout, half precision), and

@@ -16,7 +16,7 @@ use crate::process::{Cost, build, measure};
 
 #[derive(Debug, Args)]
 pub struct BenchPeerArgs {
-    /// CLIP's weights, safetensors with OpenAI's names (`cargo xtask random-weights`)
+    /// CLIP's weights, safetensors with OpenAI's names (`mint-cli weights random`)
     #[arg(long)]
     weights: PathBuf,
     /// Image files

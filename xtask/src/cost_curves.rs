@@ -13,7 +13,7 @@ use crate::process::{Cost, build, measure};
 
 #[derive(Debug, Args)]
 pub struct CostCurvesArgs {
-    /// Weights of ViT-B/16 (`cargo xtask random-weights`)
+    /// Weights of ViT-B/16 (`mint-cli weights random`)
     #[arg(long)]
     weights: PathBuf,
     /// An image

@@ -6,7 +6,6 @@ mod cost_curves;
 mod demo_table;
 mod fetch;
 mod process;
-mod random_weights;
 mod tidy;
 
 use std::process::ExitCode;
@@ -26,8 +25,6 @@ enum Task {
     DemoTable(demo_table::DemoTableArgs),
     /// Fetch published weights and trained prompts
     Fetch(fetch::FetchArgs),
-    /// Write CLIP weights of a published size with random values, to measure time and memory
-    RandomWeights(random_weights::RandomWeightsArgs),
     /// Check the rules that docs/architecture.md states
     Tidy,
 }
@@ -39,7 +36,6 @@ fn main() -> ExitCode {
         Task::CostCurves(args) => cost_curves::run(&args),
         Task::DemoTable(args) => demo_table::run(&args),
         Task::Fetch(args) => fetch::run(&args),
-        Task::RandomWeights(args) => random_weights::run(&args),
         Task::Tidy => tidy::run(),
     };
     match result {

@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use mint_eval::{MethodId, Shard};
 
+use crate::random_weights::Size;
+
 /// Test-time adaptation for CLIP: adapts to each image without labels, then classifies it.
 ///
 /// Without any option the embedded demo is run.
@@ -222,6 +224,17 @@ pub enum WeightsCommand {
         /// Form of the results on standard output
         #[arg(long, default_value = "text")]
         format: Format,
+    },
+    /// Write a model of a published size with random values, to measure time and memory
+    Random {
+        /// Size of the model: ViT-B/32, ViT-B/16 or ViT-L/14
+        #[arg(long, default_value = "ViT-B/16")]
+        model: Size,
+        /// Decides the values
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// The safetensors file to write, in half precision with OpenAI's tensor names
+        file: PathBuf,
     },
     /// Write a model as safetensors with OpenAI's tensor names
     Convert {

@@ -6,6 +6,7 @@ mod demo;
 mod model;
 mod output;
 mod progress;
+mod random_weights;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,9 @@
 //! Everything that is printed: results to standard output, everything else to standard error.
 
 use std::io::{self, Write};
+use std::path::Path;
 
+use anyhow::Context;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
@@ -31,6 +33,18 @@ impl std::error::Error for Explained {}
 pub fn start_logging() {
     let filter = EnvFilter::try_from_env("MINT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
+}
+
+/// Writes a file that is not there yet, whole or not at all.
+pub fn write_new(file: &Path, contents: &[u8]) -> anyhow::Result<()> {
+    let name = file.display();
+    if file.exists() {
+        anyhow::bail!("`{name}` is there already; remove it or choose another name");
+    }
+    let partial = file.with_extension("partial");
+    std::fs::write(&partial, contents)
+        .and_then(|()| std::fs::rename(&partial, file))
+        .with_context(|| format!("cannot write `{name}`"))
 }
 
 /// Prints a result.

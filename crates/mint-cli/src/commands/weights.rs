@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::args::{Backend, Format, WeightsCommand};
 use crate::model::{checksums, compute, load_options};
 use crate::output;
+use crate::random_weights::random_weights;
 
 /// Does one of the three.
 pub fn run(command: &WeightsCommand) -> anyhow::Result<()> {
@@ -33,6 +34,12 @@ pub fn run(command: &WeightsCommand) -> anyhow::Result<()> {
             }
             let differences = reference.compare(&checkpoint, &device, &lanes)?;
             report(&differences, *tolerance, *format)
+        }
+        WeightsCommand::Random { model, seed, file } => {
+            let bytes = random_weights(*model, *seed)?;
+            output::write_new(file, &bytes)?;
+            output::note(&format!("wrote `{}`", file.display()));
+            Ok(())
         }
         WeightsCommand::Convert { files, load } => {
             let (target, files) = files.split_last().expect("two files are required");

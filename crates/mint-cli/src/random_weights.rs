@@ -1,33 +1,17 @@
 //! CLIP weights of a published size with random values: the same arithmetic as the real ones.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::Context;
-use clap::Args;
 use half::f16;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::Normal;
 use safetensors::tensor::{Dtype, TensorView};
 
-#[derive(Debug, Args)]
-pub struct RandomWeightsArgs {
-    /// Size of the model: ViT-B/32, ViT-B/16 or ViT-L/14
-    #[arg(long, default_value = "ViT-B/16")]
-    model: Size,
-    /// Decides the values
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// The safetensors file to write, in half precision with OpenAI's tensor names
-    output: PathBuf,
-}
-
 /// Dimensions of a published model.
 #[derive(Debug, Clone, Copy)]
-struct Size {
+pub struct Size {
     vision_width: usize,
     vision_layers: usize,
     patch: usize,
@@ -42,20 +26,19 @@ const VOCABULARY: usize = 49_408;
 /// Logarithm of the published scale of the logits, 100.
 const LOGIT_SCALE: f32 = 4.605_170_2;
 
+impl Size {
+    /// ViT-B/16.
+    pub const VIT_B_16: Self =
+        Self { vision_width: 768, vision_layers: 12, patch: 16, text_width: 512, embed: 512 };
+}
+
 impl FromStr for Size {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let base = |patch| Self {
-            vision_width: 768,
-            vision_layers: 12,
-            patch,
-            text_width: 512,
-            embed: 512,
-        };
         match name {
-            "ViT-B/32" => Ok(base(32)),
-            "ViT-B/16" => Ok(base(16)),
+            "ViT-B/32" => Ok(Self { patch: 32, ..Self::VIT_B_16 }),
+            "ViT-B/16" => Ok(Self::VIT_B_16),
             "ViT-L/14" => Ok(Self {
                 vision_width: 1024,
                 vision_layers: 24,
@@ -68,22 +51,15 @@ impl FromStr for Size {
     }
 }
 
-/// Writes the file, whole or not at all.
-pub fn run(args: &RandomWeightsArgs) -> anyhow::Result<()> {
-    let mut weights =
-        Weights { rng: ChaCha8Rng::seed_from_u64(args.seed), tensors: BTreeMap::new() };
-    weights.model(args.model);
+/// A safetensors file in half precision with OpenAI's tensor names.
+pub fn random_weights(size: Size, seed: u64) -> anyhow::Result<Vec<u8>> {
+    let mut weights = Weights { rng: ChaCha8Rng::seed_from_u64(seed), tensors: BTreeMap::new() };
+    weights.model(size);
     let views = weights.tensors.iter().map(|(name, (shape, bytes))| {
         let view = TensorView::new(Dtype::F16, shape.clone(), bytes);
         (name.clone(), view.expect("the bytes fill the shape"))
     });
-    let partial = args.output.with_extension("partial");
-    safetensors::serialize_to_file(views, None, &partial)
-        .with_context(|| format!("cannot write `{}`", partial.display()))?;
-    fs::rename(&partial, &args.output)
-        .with_context(|| format!("cannot write `{}`", args.output.display()))?;
-    println!("wrote {} tensors to `{}`", weights.tensors.len(), args.output.display());
-    Ok(())
+    Ok(safetensors::serialize(views, None)?)
 }
 
 struct Weights {
