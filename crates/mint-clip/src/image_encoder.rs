@@ -52,6 +52,9 @@ impl ImageEncoder {
     /// [`ImageEncoder::forward`] with a job for each view, so that each embedding has the bits that
     /// it has alone: for the clean views of several images.
     pub fn forward_each(&self, pixels: Tensor<4>) -> Tensor<2> {
+        if self.lanes.is_inline() {
+            return self.tower.forward(pixels);
+        }
         let embeddings = self.lanes.map((0..pixels.dims()[0]).collect(), |view| {
             self.tower.forward(pixels.clone().narrow(0, view, 1))
         });
@@ -136,7 +139,11 @@ impl ImageEncoder {
     }
 
     /// View 0 is a job of its own, so that its results do not depend on how many views there are.
+    /// A device that is parallel inside gets all at once.
     fn view_jobs(&self, views: usize) -> Vec<Range<usize>> {
+        if self.lanes.is_inline() {
+            return all_at_once(views);
+        }
         let per_job = self.views_per_job();
         let rest = (1..views).step_by(per_job);
         let rest = rest.map(|start| start..(start + per_job).min(views));
@@ -145,6 +152,9 @@ impl ImageEncoder {
 
     /// Few views are traced, so the jobs are smaller.
     pub(crate) fn traced_jobs(&self, views: usize) -> Vec<Range<usize>> {
+        if self.lanes.is_inline() {
+            return all_at_once(views);
+        }
         let per_job = self.views_per_job().div_ceil(4);
         (0..views).step_by(per_job).map(|start| start..(start + per_job).min(views)).collect()
     }
@@ -153,6 +163,11 @@ impl ImageEncoder {
         let tokens = self.tower.position_embedding.dims()[0];
         self.lanes.items_per_job(tokens).min(MOST_VIEWS_PER_JOB)
     }
+}
+
+/// One job.
+fn all_at_once(views: usize) -> Vec<Range<usize>> {
+    std::iter::once(0..views).collect()
 }
 
 /// Small images would otherwise make too few jobs to share.

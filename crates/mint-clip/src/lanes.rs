@@ -41,6 +41,11 @@ impl Lanes {
         Self { pools: Arc::new(Vec::new()), rows_per_job: usize::MAX }
     }
 
+    /// Whether everything goes to the device at once.
+    pub fn is_inline(&self) -> bool {
+        self.pools.is_empty()
+    }
+
     /// How many items of `rows` rows each make a good job.
     ///
     /// Depends on the shape of the work alone, never on the number of lanes: how work is divided
@@ -51,7 +56,7 @@ impl Lanes {
 
     /// Runs `work` on all `jobs` and returns the results in the order of the jobs.
     pub fn map<T: Send, R: Send>(&self, jobs: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-        if self.pools.is_empty() {
+        if self.is_inline() {
             return jobs.into_iter().map(work).collect();
         }
         let next = AtomicUsize::new(0);

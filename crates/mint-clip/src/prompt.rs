@@ -44,17 +44,27 @@ pub struct ContextPlaces {
 pub struct PromptSet {
     prefix: Vec<Item>,
     groups: Vec<PromptGroup>,
+    merged: Option<PromptGroup>,
     n_classes: usize,
     n_context: usize,
 }
 
-/// Classes whose suffixes have the same length and context vectors at the same places.
+/// Classes whose suffixes are equally long and have context vectors at the same places.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PromptGroup {
     /// Indices of the classes.
     pub classes: Vec<usize>,
-    /// Their suffixes; each ends with the end-of-text token.
+    /// Their suffixes.
     pub suffixes: Vec<Vec<Item>>,
+    /// Place of each suffix's end-of-text token; what follows it fills the suffix up.
+    pub ends: Vec<usize>,
+}
+
+impl PromptGroup {
+    /// Whether all texts end with the last item.
+    pub fn is_even(&self) -> bool {
+        self.ends.iter().all(|end| end + 1 == self.suffixes[0].len())
+    }
 }
 
 impl PromptSet {
@@ -133,14 +143,18 @@ impl PromptSet {
         for (class, prompt) in prompts.into_iter().enumerate() {
             let suffix = prompt[shared..].to_vec();
             let places = suffix.iter().map(|item| item.context()).collect();
-            let empty = || PromptGroup { classes: Vec::new(), suffixes: Vec::new() };
+            let empty =
+                || PromptGroup { classes: Vec::new(), suffixes: Vec::new(), ends: Vec::new() };
             let group = groups.entry(places).or_insert_with(empty);
             group.classes.push(class);
+            group.ends.push(suffix.len() - 1);
             group.suffixes.push(suffix);
         }
+        let groups: Vec<PromptGroup> = groups.into_values().collect();
         Self {
             prefix,
-            groups: groups.into_values().collect(),
+            merged: merged(&groups),
+            groups,
             n_classes,
             n_context: n_context.map_or(0, |last| last + 1),
         }
@@ -154,6 +168,12 @@ impl PromptSet {
     /// The suffixes.
     pub fn groups(&self) -> &[PromptGroup] {
         &self.groups
+    }
+
+    /// All suffixes as one group, filled up behind their ends to the longest; nothing if context
+    /// vectors stand in them. Attention is causal, so that changes no result.
+    pub fn merged(&self) -> Option<&PromptGroup> {
+        self.merged.as_ref()
     }
 
     /// Number of classes.
@@ -173,6 +193,29 @@ impl PromptSet {
             Some([self.prefix.as_slice(), &group.suffixes[member]].concat())
         })
     }
+}
+
+/// What fills suffixes up; no text's result depends on it.
+const FILLING: Item = Item::Token(0);
+
+fn merged(groups: &[PromptGroup]) -> Option<PromptGroup> {
+    let has_context =
+        |group: &PromptGroup| group.suffixes[0].iter().any(|item| item.context().is_some());
+    let longest = groups.iter().map(|group| group.suffixes[0].len()).max()?;
+    if groups.iter().any(has_context) {
+        return None;
+    }
+    let mut merged = PromptGroup { classes: Vec::new(), suffixes: Vec::new(), ends: Vec::new() };
+    for group in groups {
+        merged.classes.extend(&group.classes);
+        merged.ends.extend(&group.ends);
+        merged.suffixes.extend(group.suffixes.iter().map(|suffix| {
+            let mut suffix = suffix.clone();
+            suffix.resize(longest, FILLING);
+            suffix
+        }));
+    }
+    Some(merged)
 }
 
 /// A class name as it is written in prompts: underscores are spaces.

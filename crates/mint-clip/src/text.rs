@@ -39,6 +39,8 @@ pub struct PrefixTrace(Vec<(PrepareTrace, Option<FinishTrace>)>);
 #[derive(Debug, Clone)]
 pub struct SuffixTrace {
     blocks: Vec<(PrepareTrace, FinishTrace)>,
+    /// Shape: `[text, token, 1]`.
+    ends: Option<Tensor<3>>,
     ln_final: NormTrace,
 }
 
@@ -155,16 +157,23 @@ impl TextTower {
         gradient.expect("a tower has blocks")
     }
 
-    /// Embeddings of texts that end with the last token, not normalised.
+    /// Embeddings of texts, not normalised, each at its end.
     ///
-    /// Shapes: tokens `[text, token, width]`, result `[text, embed]`.
-    pub fn suffix(&self, tokens: Tensor<3>, prefix: &[KeyValue]) -> Tensor<2> {
+    /// `ends` has 1 at the end of each text and 0 elsewhere; nothing means the last token of all.
+    /// Shapes: tokens `[text, token, width]`, ends `[text, token, 1]`, result `[text, embed]`.
+    pub fn suffix(
+        &self,
+        tokens: Tensor<3>,
+        prefix: &[KeyValue],
+        ends: Option<&Tensor<3>>,
+    ) -> Tensor<2> {
         let mut x = tokens;
         for (index, (block, prefix)) in self.blocks.iter().zip(prefix).enumerate() {
-            let (rows, mask) = self.suffix_rows(index, x.dims()[1]);
+            let (rows, mask) = self.suffix_rows(index, x.dims()[1], ends);
             let prepared = block.prepare(x, rows);
             x = block.finish(prepared, Some(prefix.clone()), mask);
         }
+        let x = at_ends(x, ends);
         in_single(self.projection.forward(self.ln_final.forward(x)).squeeze_dim(1))
     }
 
@@ -173,25 +182,30 @@ impl TextTower {
         &self,
         tokens: Tensor<3>,
         prefix: &[KeyValue],
+        ends: Option<Tensor<3>>,
     ) -> (Tensor<2>, SuffixTrace) {
         let mut x = tokens;
         let mut blocks = Vec::with_capacity(self.blocks.len());
         for (index, (block, prefix)) in self.blocks.iter().zip(prefix).enumerate() {
-            let (rows, mask) = self.suffix_rows(index, x.dims()[1]);
+            let (rows, mask) = self.suffix_rows(index, x.dims()[1], ends.as_ref());
             let (prepared, prepare_trace) = block.prepare_traced(x, rows);
             let (output, finish_trace) = block.finish_traced(prepared, Some(prefix.clone()), mask);
             blocks.push((prepare_trace, finish_trace));
             x = output;
         }
+        let x = at_ends(x, ends.as_ref());
         let (normalized, ln_final) = self.ln_final.forward_traced(x);
         let embeddings = in_single(self.projection.forward(normalized).squeeze_dim(1));
-        (embeddings, SuffixTrace { blocks, ln_final })
+        (embeddings, SuffixTrace { blocks, ends, ln_final })
     }
 
     /// Gradients at prefix and tokens from the gradient at the embeddings `[text, embed]`.
     pub fn suffix_pullback(&self, trace: &SuffixTrace, gradient: Tensor<2>) -> SuffixGradient {
         let gradient = pull_through(&self.projection, gradient.unsqueeze_dim(1));
         let mut gradient = self.ln_final.pullback(&trace.ln_final, gradient);
+        if let Some(ends) = &trace.ends {
+            gradient = to_dtype(in_single(gradient) * ends.clone(), self.dtype());
+        }
         let mut prefix = Vec::with_capacity(self.blocks.len());
         for (block, (prepare_trace, finish_trace)) in self.blocks.iter().zip(&trace.blocks).rev() {
             let (prepared, extra) = block.finish_pullback(finish_trace, gradient);
@@ -207,11 +221,18 @@ impl TextTower {
     }
 
     /// Of the last block only the end of the text is read; it sees every token.
-    fn suffix_rows(&self, index: usize, length: usize) -> (Rows, Mask) {
-        if self.is_last(index) {
+    fn suffix_rows(&self, index: usize, length: usize, ends: Option<&Tensor<3>>) -> (Rows, Mask) {
+        if self.is_last(index) && ends.is_none() {
             (Rows::Only(length - 1), Mask::None)
         } else {
             (Rows::All, Mask::Causal)
         }
     }
+}
+
+/// The token at each text's end. Shapes: `[text, token, width] -> [text, 1, width]`.
+fn at_ends(x: Tensor<3>, ends: Option<&Tensor<3>>) -> Tensor<3> {
+    let Some(ends) = ends else { return x };
+    let dtype = x.dtype();
+    to_dtype(in_single(x) * ends.clone(), dtype).sum_dim(1)
 }

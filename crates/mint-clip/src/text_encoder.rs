@@ -83,7 +83,7 @@ impl TextEncoder {
         let (key_values, prefix) = self.tower.prefix_traced(tokens);
         let passes = self.lanes.map(self.jobs(prompts), |job| {
             let tokens = self.suffix_tokens(prompts, &job, Some(context));
-            self.tower.suffix_traced(tokens, &key_values)
+            self.tower.suffix_traced(tokens, &key_values, self.ends(&job))
         });
         let (embeddings, suffixes) = passes.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
         let embeddings = self.in_class_order(prompts, Tensor::cat(embeddings, 0));
@@ -131,7 +131,8 @@ impl TextEncoder {
         prefix: &[KeyValue],
     ) -> Tensor<2> {
         let embeddings = self.lanes.map(self.jobs(prompts), |job| {
-            self.tower.suffix(self.suffix_tokens(prompts, &job, context), prefix)
+            let ends = self.ends(&job);
+            self.tower.suffix(self.suffix_tokens(prompts, &job, context), prefix, ends.as_ref())
         });
         self.in_class_order(prompts, Tensor::cat(embeddings, 0))
     }
@@ -151,6 +152,32 @@ impl TextEncoder {
         self.tower.embed(&texts, prompts.prefix().len(), context)
     }
 
+    /// The groups that the classes are run in: few large ones where everything goes to the device
+    /// at once, else many without filling.
+    fn groups<'a>(&self, prompts: &'a PromptSet) -> &'a [PromptGroup] {
+        match prompts.merged() {
+            Some(merged) if self.lanes.is_inline() => std::slice::from_ref(merged),
+            _ => prompts.groups(),
+        }
+    }
+
+    /// Which token of each text is its end; nothing if it is the last of all.
+    ///
+    /// Shape: `[text, token, 1]`, 1 at the end and 0 elsewhere.
+    fn ends(&self, job: &Job<'_>) -> Option<Tensor<3>> {
+        if job.group.is_even() {
+            return None;
+        }
+        let length = job.group.suffixes[0].len();
+        let ends = &job.group.ends[job.members.clone()];
+        let mut marks = vec![0.0f32; ends.len() * length];
+        for (text, end) in ends.iter().enumerate() {
+            marks[text * length + end] = 1.0;
+        }
+        let data = TensorData::new(marks, [ends.len(), length, 1]);
+        Some(Tensor::from_data(data, &self.tower.position_embedding.device()))
+    }
+
     fn jobs<'a>(&self, prompts: &'a PromptSet) -> Vec<Job<'a>> {
         let jobs_of_group = |group: &'a PromptGroup| {
             let count = group.classes.len();
@@ -159,13 +186,13 @@ impl TextEncoder {
                 .step_by(per_job)
                 .map(move |start| Job { group, members: start..(start + per_job).min(count) })
         };
-        prompts.groups().iter().flat_map(jobs_of_group).collect()
+        self.groups(prompts).iter().flat_map(jobs_of_group).collect()
     }
 
     /// From the order of the jobs to the order of the classes.
     fn in_class_order(&self, prompts: &PromptSet, embeddings: Tensor<2>) -> Tensor<2> {
         let classes: Vec<usize> =
-            prompts.groups().iter().flat_map(|group| group.classes.iter().copied()).collect();
+            self.groups(prompts).iter().flat_map(|group| group.classes.iter().copied()).collect();
         let mut positions = vec![0; classes.len()];
         for (position, class) in classes.into_iter().enumerate() {
             positions[class] = position;

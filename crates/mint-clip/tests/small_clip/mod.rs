@@ -12,12 +12,17 @@ use mint_golden::Recording;
 /// values up to about 10, that leaves differences of a few 1e-5.
 pub const TOLERANCE: f32 = 2e-4;
 
-/// The model.
+/// The model, with two lanes.
 pub fn small_clip() -> Clip {
+    small_clip_in(Lanes::new(2))
+}
+
+/// The model.
+pub fn small_clip_in(lanes: Lanes) -> Clip {
     let name = Path::new("small_clip.safetensors");
     let bytes = mint_golden::small_clip();
     Checkpoint::from_bytes(name, bytes, LoadOptions::default())
-        .and_then(|checkpoint| checkpoint.load(&Device::flex(), Lanes::new(2)))
+        .and_then(|checkpoint| checkpoint.load(&Device::flex(), lanes))
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
