@@ -124,12 +124,26 @@ pub struct ModelArgs {
     /// What runs the model
     #[arg(long, default_value = "cpu")]
     pub backend: Backend,
+    /// Type of the numbers in CLIP's towers; half precision is for GPUs [default: f32]
+    #[arg(long)]
+    pub precision: Option<PrecisionArg>,
     /// Cores that run the model [default: all]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// Threads that decode images and make views [default: one a core]
     #[arg(long, value_name = "N")]
     pub loader_threads: Option<usize>,
+}
+
+/// Type of the numbers in CLIP's towers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionArg {
+    /// Single precision
+    F32,
+    /// Half precision
+    F16,
+    /// Half precision with the range of single precision
+    Bf16,
 }
 
 /// What overrides a weight file, or completes it.

@@ -7,14 +7,16 @@ use std::time::Instant;
 use anyhow::Context;
 use mint_clip::burn::tensor::Device;
 use mint_clip::weights::{LearnedPrompts, Origin};
-use mint_clip::{Activation, Checkpoint, Clip, Lanes, LoadOptions, Tokenizer};
+use mint_clip::{Activation, Checkpoint, Clip, Lanes, LoadOptions, Precision, Tokenizer};
 use mint_eval::{
     ConfiguredMethod, ContextStart, LoopConfig, MethodId, RunConfig, StartContext, TrainedPrompts,
     WeightsFile, WeightsInfo, build_methods, cocoop_prompts, maple_prompts,
 };
 use sha2::{Digest, Sha256};
 
-use crate::args::{ActivationArg, Backend, LoadArgs, Methods, ModelArgs, parse_methods};
+use crate::args::{
+    ActivationArg, Backend, LoadArgs, Methods, ModelArgs, PrecisionArg, parse_methods,
+};
 use crate::demo;
 use crate::output;
 
@@ -53,6 +55,12 @@ pub fn resolve_config(args: &ModelArgs, start: RunConfig) -> anyhow::Result<RunC
         config.sar.steps = steps;
     }
     config.seed = args.seed.unwrap_or(config.seed);
+    config.precision = match args.precision {
+        None => config.precision,
+        Some(PrecisionArg::F32) => Precision::F32,
+        Some(PrecisionArg::F16) => Precision::F16,
+        Some(PrecisionArg::Bf16) => Precision::Bf16,
+    };
     config.temperature = args.temperature.map_or(config.temperature, f64::from);
     match parse_methods(&args.method)? {
         Methods::Configured => {}
@@ -91,8 +99,8 @@ pub fn loop_config(args: &ModelArgs, strict: bool) -> LoopConfig {
 }
 
 impl Model {
-    /// Loads the given weights, or the demo's.
-    pub fn load(args: &ModelArgs) -> anyhow::Result<Self> {
+    /// Loads the given weights, or the demo's, into towers of some precision.
+    pub fn load(args: &ModelArgs, precision: Precision) -> anyhow::Result<Self> {
         let options = load_options(args.load);
         let embedded = args.weights.is_empty();
         let (checkpoint, files) = if embedded {
@@ -117,7 +125,7 @@ impl Model {
         }
         let (device, lanes) = compute(args.backend, args.threads);
         let start = Instant::now();
-        let clip = checkpoint.load(&device, lanes)?;
+        let clip = checkpoint.load(&device, lanes)?.with_precision(precision);
         let seconds = start.elapsed().as_secs_f64();
         let weights = WeightsInfo {
             files,

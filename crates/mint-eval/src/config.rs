@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use mint_clip::Precision;
 use mint_tuner::{MintConfig, MtaConfig, SarConfig, TdaConfig, TptConfig, VteConfig, ZeroConfig};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,8 @@ pub struct RunConfig {
     pub order: ImageOrder,
     /// One part of the images, for runs on several machines.
     pub shard: Option<Shard>,
+    /// Type of the numbers in the towers.
+    pub precision: Precision,
     /// Divides logits before they become probabilities; changes calibration and no ranking.
     pub temperature: f64,
     /// Where the context of learned prompts starts.
@@ -61,6 +64,7 @@ impl Default for RunConfig {
             limit: None,
             order: ImageOrder::Shuffled,
             shard: None,
+            precision: Precision::F32,
             temperature: 1.0,
             context: None,
             cocoop: None,

@@ -76,6 +76,9 @@ pub struct LoopConfig {
     pub ahead: usize,
     /// Stop at the first image that cannot be used.
     pub strict: bool,
+    /// Images whose clean views go through the image tower together, where clean views are all
+    /// that is looked at.
+    pub clean_views_at_once: usize,
     /// Start on an image before the results of the one before it are read, which keeps a device
     /// busy that works on its own.
     pub overlap: bool,
@@ -87,7 +90,13 @@ const SAVE_EVERY: Duration = Duration::from_secs(5);
 impl Default for LoopConfig {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { loader_threads: cores, ahead: 4, strict: false, overlap: false }
+        Self {
+            loader_threads: cores,
+            ahead: 4,
+            strict: false,
+            clean_views_at_once: 16,
+            overlap: false,
+        }
     }
 }
 
@@ -156,7 +165,8 @@ impl<'a> Evaluation<'a> {
         let n_images = indices.len();
         observer.start(set, n_images, done);
         indices.drain(..done);
-        let LoopConfig { loader_threads, ahead, strict, overlap } = settings;
+        let LoopConfig { loader_threads, ahead, strict, overlap, .. } = settings;
+        let at_once = self.images_at_once(settings);
         let seed = self.config.seed;
         let loader = Loader::new(set.clone(), generator, seed, indices, loader_threads, ahead);
         let mut group = Vec::new();
@@ -178,7 +188,7 @@ impl<'a> Evaluation<'a> {
             };
             let pixels = view_tensor(views, &view_config.normalization, &self.clip.device);
             group.push((index, pixels));
-            if group.len() < self.images_at_once() {
+            if group.len() < at_once {
                 continue;
             }
             let next = self.launch(set, &mut group)?;
@@ -283,10 +293,9 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Clean views alone are too little work for all cores, so several images go together.
-    fn images_at_once(&self) -> usize {
-        const CLEAN_VIEWS: usize = 16;
+    fn images_at_once(&self, settings: LoopConfig) -> usize {
         let clean = |method: &ConfiguredMethod| method.method.view_demand() == ViewDemand::Clean;
-        if self.methods.iter().all(clean) { CLEAN_VIEWS } else { 1 }
+        if self.methods.iter().all(clean) { settings.clean_views_at_once } else { 1 }
     }
 
     /// Starts the classification of a group of images, in their order, and empties it.

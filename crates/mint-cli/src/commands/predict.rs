@@ -27,7 +27,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
             "warning: without `--weights` the demo's tiny model is used, which knows pictograms only",
         );
     }
-    let model = Model::load(&args.model)?;
+    let model = Model::load(&args.model, config.precision)?;
     let mut methods = model.methods(&config)?;
     let mut views = 1;
     let classes = ClassSet::new(&model.clip, &model.tokenizer, &class_names);

@@ -28,7 +28,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     }
     let start = if named { RunConfig::default() } else { demo::default_config() };
     let config = with_run_options(args, resolve_config(&args.model, start)?);
-    let model = Model::load(&args.model)?;
+    let model = Model::load(&args.model, config.precision)?;
     let mut evaluation =
         Evaluation::new(&model.clip, &model.tokenizer, &config, model.methods(&config)?)?;
     let (record, mut rows) = open_record(args, named, &config, &model)?;
