@@ -6,8 +6,9 @@ tokens for every text. `Block.forward` takes an extra key and value token, as MI
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import nn
+
+from tensors import load_file
 
 HEAD_WIDTH = 64
 
