@@ -2,9 +2,11 @@
 
 mod bench_all;
 mod bench_peer;
+mod check_cuda;
 mod cost_curves;
 mod demo_table;
 mod fetch;
+mod gpu_check;
 mod process;
 mod tidy;
 
@@ -19,12 +21,16 @@ enum Task {
     BenchAll(bench_all::BenchAllArgs),
     /// Measure this project beside PyTorch on the same inputs, and compare the predictions
     BenchPeer(bench_peer::BenchPeerArgs),
+    /// Compile the build for GPUs, which neither takes a GPU nor runs anything
+    CheckCuda,
     /// Measure what MINT costs against its settings, and draw it
     CostCurves(cost_curves::CostCurvesArgs),
     /// Run every method on every image of the demo, and rewrite the table of the README
     DemoTable(demo_table::DemoTableArgs),
     /// Fetch published weights and trained prompts
     Fetch(fetch::FetchArgs),
+    /// Build the program that proves and measures a GPU, and run it
+    GpuCheck(gpu_check::GpuCheckArgs),
     /// Check the rules that docs/architecture.md states
     Tidy,
 }
@@ -33,9 +39,11 @@ fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::BenchAll(args) => bench_all::run(&args),
         Task::BenchPeer(args) => bench_peer::run(&args),
+        Task::CheckCuda => check_cuda::run(),
         Task::CostCurves(args) => cost_curves::run(&args),
         Task::DemoTable(args) => demo_table::run(&args),
         Task::Fetch(args) => fetch::run(&args),
+        Task::GpuCheck(args) => gpu_check::run(&args),
         Task::Tidy => tidy::run(),
     };
     match result {

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use mint_clip::Precision;
 use mint_eval::{MethodId, Shard};
 
+use crate::backend::Chosen;
 use crate::random_weights::Size;
 
 /// Test-time adaptation for CLIP: adapts to each image without labels, then classifies it.
@@ -24,7 +26,6 @@ pub struct Cli {
 
 /// Everything but evaluating.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "a command line has one")]
 pub enum Command {
     /// Classify images with class names of your own
     Predict(PredictArgs),
@@ -33,6 +34,9 @@ pub enum Command {
     /// Look into weight files, prove them, convert them
     #[command(subcommand)]
     Weights(WeightsCommand),
+    /// Prove a GPU and measure it: random weights, made photographs, the CPU and PyTorch beside it
+    #[command(hide = true)]
+    GpuCheck(GpuCheckArgs),
     /// Print the tables of finished runs
     Report(ReportArgs),
     /// Print a completion script for a shell
@@ -124,6 +128,9 @@ pub struct ModelArgs {
     /// What runs the model
     #[arg(long, default_value = "cpu")]
     pub backend: Backend,
+    /// The GPU that runs the model, counted from 0 [default: 0]
+    #[arg(long, value_name = "N")]
+    pub gpu: Option<u16>,
     /// Type of the numbers in CLIP's towers; half precision is for GPUs [default: f32]
     #[arg(long)]
     pub precision: Option<PrecisionArg>,
@@ -133,6 +140,13 @@ pub struct ModelArgs {
     /// Threads that decode images and make views [default: one a core]
     #[arg(long, value_name = "N")]
     pub loader_threads: Option<usize>,
+}
+
+impl ModelArgs {
+    /// What is to run the model.
+    pub fn chosen(&self) -> Chosen {
+        Chosen { backend: self.backend, gpu: self.gpu, threads: self.threads }
+    }
 }
 
 /// Type of the numbers in CLIP's towers.
@@ -184,6 +198,44 @@ pub struct PredictArgs {
     /// Form of the results on standard output
     #[arg(long, default_value = "text")]
     pub format: Format,
+}
+
+/// Options of `gpu-check`.
+#[derive(Debug, Args)]
+pub struct GpuCheckArgs {
+    /// Folder for the results, and for weights and photographs
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// What is checked
+    #[arg(long, default_value = "cuda")]
+    pub backend: Backend,
+    /// Which GPU, counted from 0
+    #[arg(long, value_name = "N")]
+    pub gpu: Option<u16>,
+    /// Types of the numbers in the towers
+    #[arg(long, value_delimiter = ',', default_value = "f32,f16,bf16")]
+    pub precision: Vec<PrecisionArg>,
+    /// Numbers of classes
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "200,1000")]
+    pub classes: Vec<usize>,
+    /// Methods that are measured
+    #[arg(long, value_delimiter = ',', default_value = "mint,tpt,zero,clip")]
+    pub method: Vec<String>,
+    /// Views of each image
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub views: usize,
+    /// Seconds of measuring for each figure
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    pub seconds: f64,
+    /// The demo's tiny model in place of one of ViT-B/16's size
+    #[arg(long)]
+    pub tiny: bool,
+    /// A Python that may have PyTorch
+    #[arg(long, value_name = "PROGRAM", default_value = "python3")]
+    pub python: PathBuf,
+    /// Decides weights, photographs and views
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
 }
 
 /// Options of `datasets`.
@@ -276,6 +328,10 @@ pub struct ReportArgs {
 pub enum Backend {
     /// All cores of the processor
     Cpu,
+    /// A GPU of NVIDIA; needs a program built with `--features cuda`
+    Cuda,
+    /// CUDA if everything that it needs is there, else the CPU
+    Auto,
 }
 
 /// Form of results.
@@ -296,6 +352,15 @@ pub enum OrderArg {
     Shuffled,
     /// As the files are sorted
     File,
+}
+
+/// The typed precision.
+pub fn precision(typed: PrecisionArg) -> Precision {
+    match typed {
+        PrecisionArg::F32 => Precision::F32,
+        PrecisionArg::F16 => Precision::F16,
+        PrecisionArg::Bf16 => Precision::Bf16,
+    }
 }
 
 fn positive(text: &str) -> Result<f32, String> {

@@ -1,6 +1,7 @@
 //! Test-time adaptation for CLIP on the command line.
 
 mod args;
+mod backend;
 mod commands;
 mod demo;
 mod model;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Some(Command::Predict(args)) => commands::predict::run(&args),
         Some(Command::Datasets(args)) => commands::datasets::run(&args),
         Some(Command::Weights(command)) => commands::weights::run(&command),
+        Some(Command::GpuCheck(args)) => commands::gpu_check::run(&args),
         Some(Command::Report(args)) => commands::report::run(&args),
         Some(Command::Completions { shell }) => {
             output::completions(shell);

@@ -5,18 +5,16 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use mint_clip::burn::tensor::Device;
 use mint_clip::weights::{LearnedPrompts, Origin};
-use mint_clip::{Activation, Checkpoint, Clip, Lanes, LoadOptions, Precision, Tokenizer};
+use mint_clip::{Activation, Checkpoint, Clip, LoadOptions, Precision, Tokenizer};
 use mint_eval::{
     ConfiguredMethod, ContextStart, LoopConfig, MethodId, RunConfig, StartContext, TrainedPrompts,
     WeightsFile, WeightsInfo, build_methods, cocoop_prompts, maple_prompts,
 };
 use sha2::{Digest, Sha256};
 
-use crate::args::{
-    ActivationArg, Backend, LoadArgs, Methods, ModelArgs, PrecisionArg, parse_methods,
-};
+use crate::args::{ActivationArg, LoadArgs, Methods, ModelArgs, parse_methods, precision};
+use crate::backend;
 use crate::demo;
 use crate::output;
 
@@ -28,6 +26,8 @@ pub struct Model {
     pub tokenizer: Tokenizer,
     /// Which weights they are.
     pub weights: WeightsInfo,
+    /// The device that runs it, in words.
+    pub device_name: String,
     /// Whether they are the demo's.
     embedded: bool,
 }
@@ -55,12 +55,7 @@ pub fn resolve_config(args: &ModelArgs, start: RunConfig) -> anyhow::Result<RunC
         config.sar.steps = steps;
     }
     config.seed = args.seed.unwrap_or(config.seed);
-    config.precision = match args.precision {
-        None => config.precision,
-        Some(PrecisionArg::F32) => Precision::F32,
-        Some(PrecisionArg::F16) => Precision::F16,
-        Some(PrecisionArg::Bf16) => Precision::Bf16,
-    };
+    config.precision = args.precision.map_or(config.precision, precision);
     config.temperature = args.temperature.map_or(config.temperature, f64::from);
     match parse_methods(&args.method)? {
         Methods::Configured => {}
@@ -101,6 +96,8 @@ pub fn loop_config(args: &ModelArgs, strict: bool) -> LoopConfig {
 impl Model {
     /// Loads the given weights, or the demo's, into towers of some precision.
     pub fn load(args: &ModelArgs, precision: Precision) -> anyhow::Result<Self> {
+        // First, since what is missing for a GPU should not wait for weights to be read.
+        let compute = backend::resolve(args.chosen())?;
         let options = load_options(args.load);
         let embedded = args.weights.is_empty();
         let (checkpoint, files) = if embedded {
@@ -123,9 +120,8 @@ impl Model {
                 "note: nothing states the activation; QuickGELU is assumed, as in OpenAI's models (keep the model's configuration beside the file, or give `--activation`)",
             );
         }
-        let (device, lanes) = compute(args.backend, args.threads);
         let start = Instant::now();
-        let clip = checkpoint.load(&device, lanes)?.with_precision(precision);
+        let clip = checkpoint.load(&compute.device, compute.lanes)?.with_precision(precision);
         let seconds = start.elapsed().as_secs_f64();
         let weights = WeightsInfo {
             files,
@@ -134,7 +130,7 @@ impl Model {
         };
         tracing::info!(weights = %weights.names(), seconds, config = ?clip.config, "model loaded");
         let tokenizer = Tokenizer::clip(clip.config.text.context_length);
-        Ok(Self { clip, tokenizer, weights, embedded })
+        Ok(Self { clip, tokenizer, weights, device_name: compute.name, embedded })
     }
 
     /// The configured methods on this model.
@@ -210,13 +206,6 @@ pub fn load_options(args: LoadArgs) -> LoadOptions {
         ActivationArg::Gelu => Activation::Gelu,
     });
     LoadOptions { activation, logit_scale: args.logit_scale }
-}
-
-/// What runs the model.
-pub fn compute(backend: Backend, threads: Option<usize>) -> (Device, Lanes) {
-    match backend {
-        Backend::Cpu => (Device::flex(), threads.map_or_else(Lanes::per_core, Lanes::new)),
-    }
 }
 
 /// The checksum of every file that a checkpoint's numbers are in.

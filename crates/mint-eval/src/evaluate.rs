@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mint_augment::{ViewConfig, ViewError, ViewGenerator};
-use mint_clip::burn::tensor::Tensor;
+use mint_clip::burn::tensor::{Device, Tensor};
 use mint_clip::{Clip, PassConfig, Tokenizer};
 use mint_datasets::{ImageSet, Order};
 use mint_tuner::{
@@ -92,11 +92,22 @@ impl Default for LoopConfig {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             loader_threads: cores,
-            ahead: 4,
+            // Enough for every thread to have an image.
+            ahead: cores.max(4),
             strict: false,
             clean_views_at_once: 16,
             overlap: false,
         }
+    }
+}
+
+impl LoopConfig {
+    /// What keeps a device busy.
+    pub fn for_device(device: &Device) -> Self {
+        if *device == Device::flex() {
+            return Self::default();
+        }
+        Self { clean_views_at_once: 64, overlap: true, ..Self::default() }
     }
 }
 

@@ -160,7 +160,7 @@ fn open_record(
         weights: model.weights.clone(),
         versions: Versions::default(),
         host: Host::current(),
-        device: "cpu".to_owned(),
+        device: model.device_name.clone(),
     };
     if args.resume {
         let (record, rows) = Record::resume(&folder, info)?;

@@ -9,8 +9,9 @@ use mint_clip::weights::{Difference, LearnedPrompts, Origin, Reference};
 use mint_clip::{Checkpoint, WeightsError};
 use serde_json::json;
 
-use crate::args::{Backend, Format, WeightsCommand};
-use crate::model::{checksums, compute, load_options};
+use crate::args::{Format, WeightsCommand};
+use crate::backend;
+use crate::model::{checksums, load_options};
 use crate::output;
 use crate::random_weights::random_weights;
 
@@ -26,13 +27,13 @@ pub fn run(command: &WeightsCommand) -> anyhow::Result<()> {
         WeightsCommand::Verify { files, reference, tolerance, prefix, load, format } => {
             let reference = Reference::open(reference, prefix)?;
             let checkpoint = Checkpoint::open(files, load_options(*load))?;
-            let (device, lanes) = compute(Backend::Cpu, None);
+            let compute = backend::cpu(None);
             if checkpoint.logit_scale()?.1 == Origin::Assumed && checkpoint.config().is_ok() {
                 output::note(
                     "note: logits are not compared, since the files do not state their scale; give it with `--logit-scale`",
                 );
             }
-            let differences = reference.compare(&checkpoint, &device, &lanes)?;
+            let differences = reference.compare(&checkpoint, &compute.device, &compute.lanes)?;
             report(&differences, *tolerance, *format)
         }
         WeightsCommand::Random { model, seed, file } => {

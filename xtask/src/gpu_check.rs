@@ -1,0 +1,64 @@
+//! The GPU check as one program to carry: built with CUDA, stripped, and run where there is a GPU.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub struct GpuCheckArgs {
+    /// Folder for the program and its results
+    #[arg(long)]
+    out: PathBuf,
+    /// Only build the program, to be carried to a machine with a GPU
+    #[arg(long)]
+    build_only: bool,
+    /// Further options of `mint-cli gpu-check`, after `--`
+    #[arg(last = true)]
+    options: Vec<String>,
+}
+
+/// What a program may weigh that is carried about.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Builds, strips, and runs.
+pub fn run(args: &GpuCheckArgs) -> anyhow::Result<()> {
+    let build = ["build", "--package", "mint-cli", "--features", "cuda"];
+    succeed(Command::new(env!("CARGO")).args(build), "cargo")?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    let out = args.out.display();
+    fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder `{out}`"))?;
+    let program = args.out.join("mint-cli");
+    succeed(
+        Command::new("strip").arg(target.join("debug/mint-cli")).arg("-o").arg(&program),
+        "`strip`, which comes with a C compiler,",
+    )?;
+    let bytes = size(&program)?;
+    let mebibytes = bytes as f64 / f64::from(1 << 20);
+    if bytes > MOST_BYTES {
+        bail!("`{}` has {mebibytes:.1} MiB, over {} MiB", program.display(), MOST_BYTES >> 20);
+    }
+    println!("`{}`: {mebibytes:.1} MiB", program.display());
+    let options = args.options.join(" ");
+    if args.build_only {
+        println!("on a machine with a GPU: `./mint-cli gpu-check --out results {options}`");
+        return Ok(());
+    }
+    let mut check = Command::new(&program);
+    succeed(check.args(["gpu-check", "--out"]).arg(&args.out).args(&args.options), "the check")
+}
+
+fn succeed(command: &mut Command, name: &str) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("{name} cannot be started"))?;
+    if !status.success() {
+        bail!("{name} ended with {status}");
+    }
+    Ok(())
+}
+
+fn size(file: &Path) -> anyhow::Result<u64> {
+    let metadata = fs::metadata(file);
+    Ok(metadata.with_context(|| format!("cannot read `{}`", file.display()))?.len())
+}
