@@ -26,6 +26,10 @@ pub struct BenchAllArgs {
     /// The trained context that CoOp's, TPT's and MINT's rows start from
     #[arg(long, default_value = "data/prompts/coop.pth")]
     context: PathBuf,
+    /// What runs the model: `cuda`, `cpu`, or `auto`, which is a GPU where there is one. All but
+    /// `cpu` build the program with CUDA, which takes no CUDA toolkit
+    #[arg(long, default_value = "auto")]
+    backend: String,
     /// Further options of mint-cli, after `--`
     #[arg(last = true)]
     options: Vec<String>,
@@ -46,7 +50,9 @@ pub fn run(args: &BenchAllArgs) -> anyhow::Result<()> {
         );
     }
     let status = Command::new(env!("CARGO"))
-        .args(["run", "--package", "mint-cli", "--"])
+        .args(["run", "--package", "mint-cli"])
+        .args((args.backend != "cpu").then_some(["--features", "cuda"]).into_iter().flatten())
+        .args(["--", "--backend", &args.backend])
         .args(["--test-sets", &args.test_sets, "--method", &args.method])
         .arg("--data")
         .arg(&args.data)

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
+use mint_clip::burn::tensor::Device;
 use mint_clip::weights::{LearnedPrompts, Origin};
 use mint_clip::{Activation, Checkpoint, Clip, LoadOptions, Precision, Tokenizer};
 use mint_eval::{
@@ -14,9 +15,9 @@ use mint_eval::{
 use sha2::{Digest, Sha256};
 
 use crate::args::{ActivationArg, LoadArgs, Methods, ModelArgs, parse_methods, precision};
-use crate::backend;
+use crate::backend::{self, Compute};
 use crate::demo;
-use crate::output;
+use crate::output::{self, Explained};
 
 /// A loaded model with its tokenizer.
 pub struct Model {
@@ -86,9 +87,9 @@ fn runnable_methods(config: &RunConfig, embedded: bool) -> Vec<MethodId> {
     methods
 }
 
-/// What decides speed and patience.
-pub fn loop_config(args: &ModelArgs, strict: bool) -> LoopConfig {
-    let default = LoopConfig::default();
+/// What decides speed and patience on a device.
+pub fn loop_config(args: &ModelArgs, strict: bool, device: &Device) -> LoopConfig {
+    let default = LoopConfig::for_device(device);
     let loader_threads = args.loader_threads.unwrap_or(default.loader_threads);
     LoopConfig { loader_threads, strict, ..default }
 }
@@ -98,6 +99,7 @@ impl Model {
     pub fn load(args: &ModelArgs, precision: Precision) -> anyhow::Result<Self> {
         // First, since what is missing for a GPU should not wait for weights to be read.
         let compute = backend::resolve(args.chosen())?;
+        check_precision(&compute, precision)?;
         let options = load_options(args.load);
         let embedded = args.weights.is_empty();
         let (checkpoint, files) = if embedded {
@@ -186,6 +188,23 @@ impl Model {
             None => None,
         })
     }
+}
+
+/// A device that cannot compute in a type says so, and one that is slow at it too.
+pub fn check_precision(compute: &Compute, precision: Precision) -> Result<(), Explained> {
+    if !compute.device.supports_dtype(precision.dtype()) {
+        return Err(Explained {
+            problem: format!("`{}` cannot compute with {precision}", compute.name),
+            detail: "the device does not have that type of numbers".to_owned(),
+            hint: "choose another with `--precision`".to_owned(),
+        });
+    }
+    if compute.device == Device::flex() && precision != Precision::F32 {
+        output::note(&format!(
+            "note: the CPU is several times slower with {precision} than with f32"
+        ));
+    }
+    Ok(())
 }
 
 fn parse_context(text: &str) -> anyhow::Result<ContextStart> {

@@ -38,7 +38,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         if rows.iter().any(|row| row.test_set == set.id) {
             continue; // finished by the run that is gone on with
         }
-        let settings = loop_config(&args.model, args.strict);
+        let settings = loop_config(&args.model, args.strict, &model.clip.device);
         rows.extend(evaluation.run(&Arc::new(set), record.as_ref(), settings, &mut progress)?);
         if let Some(record) = &record {
             record.update(&rows)?;

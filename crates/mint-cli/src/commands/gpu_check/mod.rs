@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::args::{GpuCheckArgs, precision};
 use crate::backend::{self, Chosen};
+use crate::model::check_precision;
 use crate::output;
 
 use subject::Subject;
@@ -60,6 +61,7 @@ pub fn run(args: &GpuCheckArgs) -> anyhow::Result<()> {
     let reference = agreement::Reference::new(&subject, plan.views)?;
     let mut agreements = Vec::new();
     for &precision in &plan.precisions {
+        check_precision(&compute, precision)?;
         let clip = subject.clip(&compute, precision)?;
         let found = reference.compare(&subject, &clip, precision)?;
         agrees &= found.agrees();
