@@ -1,7 +1,6 @@
 //! Compiles the CUDA build without running it, which takes no GPU and no CUDA toolkit.
 //!
-//! Not part of the tests: the first run compiles Burn's CUDA backend, for a quarter of an hour on
-//! two cores.
+//! Not part of the tests: the first run reads all of Burn's CUDA backend, which takes minutes.
 
 use std::process::Command;
 
@@ -12,7 +11,7 @@ const BUILD: [&str; 4] = ["--package", "mint-cli", "--features", "cuda"];
 
 /// Checks that it compiles, then that clippy has nothing to say about our crates in it.
 pub fn run() -> anyhow::Result<()> {
-    println!("mint-cli with the feature `cuda` is compiled; the first time takes long");
+    println!("mint-cli with the feature `cuda` is compiled; the first time takes minutes");
     cargo("check", &[])?;
     println!("clippy reads our crates in that build");
     cargo("clippy", &["--all-targets", "--", "--deny", "warnings"])?;

@@ -4,7 +4,7 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
-#[cfg(feature = "cuda")]
+#[cfg(any(feature = "cuda", test))]
 mod probe;
 #[cfg(any(feature = "cuda", test))]
 mod toolkit;

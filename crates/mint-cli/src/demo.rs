@@ -1,9 +1,11 @@
 //! The embedded demo: a tiny CLIP and small sets of shifted pictograms.
 
 use std::borrow::Cow;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use flate2::read::GzDecoder;
 use mint_clip::weights::LearnedPrompts;
 use mint_datasets::{ImageSet, LabelledImage, Source};
 use mint_eval::{MethodId, RunConfig};
@@ -23,7 +25,6 @@ pub const VIEWS: usize = 32;
 #[derive(RustEmbed)]
 #[folder = "../../assets/demo"]
 #[include = "images/*"]
-#[include = "clip.safetensors"]
 #[include = "coop_ctx.safetensors"]
 #[include = "cocoop.safetensors"]
 #[include = "maple.safetensors"]
@@ -68,9 +69,12 @@ pub fn find_set(name: &str) -> Option<anyhow::Result<ImageSet>> {
     Some(open_set(letter, title))
 }
 
-/// The weights' bytes.
-pub fn weights() -> anyhow::Result<Cow<'static, [u8]>> {
-    file("clip.safetensors")
+/// The weights' bytes, unpacked.
+pub fn weights() -> anyhow::Result<Vec<u8>> {
+    let packed: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/clip.safetensors.gz"));
+    let mut bytes = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut bytes).context("the demo's model is damaged")?;
+    Ok(bytes)
 }
 
 /// The trained context.

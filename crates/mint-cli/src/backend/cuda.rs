@@ -4,7 +4,7 @@
 //! for here first.
 
 use std::ffi::CStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cudarc::driver::sys::CUresult;
@@ -110,31 +110,24 @@ fn visible() -> String {
 
 fn name_of(gpu: i32) -> String {
     let name = result::device::get(gpu).and_then(result::device::get_name);
-    name.unwrap_or_else(|error| words(error))
+    name.unwrap_or_else(words)
 }
 
 /// Makes sure that kernels can be compiled, and the result be read by the driver.
 fn require_compiler(places: &Places) -> Result<(), Explained> {
     let names = cudarc::get_lib_name_candidates("nvrtc");
-    if let Some(file) = toolkit::library(&places.folders, &names) {
+    let file = toolkit::library(&places.folders, &names);
+    if let Some(file) = &file {
         // SAFETY: NVRTC's initialisers ask for nothing. It stays open: whoever asks for its name
         // later gets this one, wherever the system would look.
-        match unsafe { libloading::Library::new(&file) } {
+        match unsafe { libloading::Library::new(file) } {
             Ok(library) => std::mem::forget(library),
             Err(error) => tracing::warn!(file = %file.display(), %error, "cannot be opened"),
         }
     }
     // SAFETY: as above.
     if !unsafe { cudarc::nvrtc::sys::is_culib_present() } {
-        return Err(Explained {
-            problem: "NVRTC, which compiles for the GPU, was not found".to_owned(),
-            detail: format!(
-                "looked for `libnvrtc.so` and `libnvrtc.so.12` in {}, and{}",
-                places.description,
-                searched()
-            ),
-            hint: install(),
-        });
+        return Err(no_compiler(places, file.as_deref()));
     }
     let (driver, compiler) = versions();
     if compiler > driver {
@@ -150,6 +143,28 @@ fn require_compiler(places: &Places) -> Result<(), Explained> {
         });
     }
     Ok(())
+}
+
+/// NVRTC is nowhere, or in a file whose name of its own is not asked for.
+fn no_compiler(places: &Places, file: Option<&Path>) -> Explained {
+    let looked = "looked for `libnvrtc.so` and `libnvrtc.so.12`";
+    let problem = "NVRTC, which compiles for the GPU, was not found".to_owned();
+    match file.and_then(|file| Some((file, file.parent()?))) {
+        Some((file, folder)) => Explained {
+            problem,
+            detail: format!(
+                "{looked}{}; `{}` is there, but has another name for the system",
+                searched(),
+                file.display()
+            ),
+            hint: format!("start the program with `LD_LIBRARY_PATH={}`", folder.display()),
+        },
+        None => Explained {
+            problem,
+            detail: format!("{looked} in {}, and{}", places.description, searched()),
+            hint: install(),
+        },
+    }
 }
 
 /// The newest CUDA that the driver knows, and the CUDA that NVRTC belongs to.

@@ -22,21 +22,19 @@ pub const HEADERS: [&str; 7] = [
     "nv/target",
 ];
 
-/// Where headers lie in a toolkit, in the packages of CUDA 13, and in those of CUDA 12.
-const HEADER_FOLDERS: [&str; 8] = [
+/// Where headers lie in a toolkit, and in the packages of CUDA 12.
+const HEADER_FOLDERS: [&str; 6] = [
     "include",
     "include/cccl",
     "targets/x86_64-linux/include",
-    "nvidia/cu13/include",
-    "nvidia/cu13/include/cccl",
     "nvidia/cuda_runtime/include",
     "nvidia/cuda_nvcc/include",
     "nvidia/cuda_cccl/include",
 ];
 
 /// Where libraries lie.
-const LIBRARY_FOLDERS: [&str; 5] =
-    ["lib64", "lib", "targets/x86_64-linux/lib", "nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"];
+const LIBRARY_FOLDERS: [&str; 4] =
+    ["lib64", "lib", "targets/x86_64-linux/lib", "nvidia/cuda_nvrtc/lib"];
 
 /// Folders that may be, or hold, an installation.
 pub struct Places {

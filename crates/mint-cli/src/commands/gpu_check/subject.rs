@@ -43,7 +43,7 @@ impl Subject {
     pub fn new(args: &GpuCheckArgs) -> anyhow::Result<Self> {
         let weights = args.out.join("weights.safetensors");
         let bytes = match args.tiny {
-            true => demo::weights()?.into_owned(),
+            true => demo::weights()?,
             false => random_weights(Size::VIT_B_16, args.seed)?,
         };
         std::fs::write(&weights, bytes)
