@@ -7,6 +7,8 @@ use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cubecl_runtime::config::cache::CacheConfig;
+use cubecl_runtime::config::{CubeClRuntimeConfig, RuntimeConfig};
 use cudarc::driver::sys::CUresult;
 use cudarc::driver::{CudaContext, DriverError, result};
 use mint_clip::Lanes;
@@ -20,9 +22,14 @@ use crate::output::Explained;
 /// ViT-B/16's size with the views of an image needs more.
 const LEAST_MEMORY: usize = 1 << 30;
 
-/// Python packages that have what a toolkit has.
-const PACKAGES: &str =
-    "nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12 nvidia-cuda-nvcc-cu12 nvidia-cuda-cccl-cu12";
+/// Python packages that have what a toolkit has. The first three belong to one version of CUDA, the
+/// last serves all of them (and lacks headers before 12.3).
+const PACKAGES: [&str; 4] = [
+    "nvidia-cuda-nvrtc-cu12",
+    "nvidia-cuda-runtime-cu12",
+    "nvidia-cuda-nvcc-cu12",
+    "nvidia-cuda-cccl-cu12",
+];
 
 /// The GPU with this number, once it has computed something.
 pub fn open(gpu: u16) -> Result<Compute, Explained> {
@@ -37,6 +44,7 @@ pub fn open(gpu: u16) -> Result<Compute, Explained> {
     let name = find_gpu(gpu)?;
     require_compiler(&places)?;
     headers?;
+    keep_kernels(toolkit::cache(|name| std::env::var_os(name)).join("kernels"));
     // Kept until the device has a hold on the same context, which is then set up once only.
     let context = require_memory(gpu, &name)?;
     let device = Device::cuda(usize::from(gpu));
@@ -131,15 +139,15 @@ fn require_compiler(places: &Places) -> Result<(), Explained> {
     }
     let (driver, compiler) = versions();
     if compiler > driver {
-        let pinned = |package| format!("\"{package}<{}.{}\"", driver.0, driver.1 + 1);
-        let packages: Vec<String> = PACKAGES.split(' ').map(pinned).collect();
+        let [versioned @ .., last] = PACKAGES;
+        let pinned = versioned.map(|name| format!("\"{name}<{}.{}\"", driver.0, driver.1 + 1));
         return Err(Explained {
             problem: format!(
                 "NVRTC {}.{} is too new for the driver, which knows CUDA {}.{}",
                 compiler.0, compiler.1, driver.0, driver.1
             ),
             detail: "a driver refuses what a newer compiler wrote".to_owned(),
-            hint: format!("update the driver, or `pip install {}`", packages.join(" ")),
+            hint: format!("update the driver, or `pip install {} {last}`", pinned.join(" ")),
         });
     }
     Ok(())
@@ -232,9 +240,25 @@ fn require_memory(gpu: u16, name: &str) -> Result<Arc<CudaContext>, Explained> {
     })
 }
 
+/// Has compiled kernels, and which of several was measured to be the fastest, kept from run to run.
+///
+/// A `cubecl.toml` of the user's may choose another folder.
+fn keep_kernels(folder: PathBuf) {
+    let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
+    config.compilation.cache = true;
+    if matches!(config.environment.path, CacheConfig::Target) {
+        config.environment.path = CacheConfig::Directory(folder);
+    }
+    // Too late only if something has asked for the configuration, which nothing does before here.
+    if !CubeClRuntimeConfig::try_set(config) {
+        tracing::warn!("compiled kernels are not kept: the configuration was read too early");
+    }
+}
+
 fn install() -> String {
     format!(
-        "install a CUDA toolkit, or `pip install {PACKAGES}`, and set `CUDA_PATH` to it (of the packages, to the folder around `nvidia`)"
+        "install a CUDA toolkit, or `pip install {}`, and set `CUDA_PATH` to it (of the packages, to the folder around `nvidia`)",
+        PACKAGES.join(" ")
     )
 }
 
