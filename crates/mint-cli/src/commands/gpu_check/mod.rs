@@ -39,10 +39,10 @@ struct Plan {
 pub fn run(args: &GpuCheckArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     let out = args.out.display();
-    std::fs::create_dir_all(&args.out)
-        .with_context(|| format!("cannot make the folder `{out}`"))?;
     let chosen = Chosen { backend: args.backend, gpu: args.gpu, threads: None };
     let compute = backend::resolve(chosen)?;
+    std::fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make the folder `{out}`"))?;
     let parse = |name: &String| name.parse::<MethodId>().map_err(anyhow::Error::msg);
     let plan = Plan {
         precisions: args.precision.iter().map(|&typed| precision(typed)).collect(),
