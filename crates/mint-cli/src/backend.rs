@@ -2,11 +2,11 @@
 //!
 //! A GPU that was asked for is never replaced by the CPU; `auto` may, and says why.
 
-#[cfg(feature = "cuda")]
+#[cfg(feature = "cuda-lean")]
 mod cuda;
-#[cfg(any(feature = "cuda", test))]
+#[cfg(any(feature = "cuda-lean", test))]
 mod probe;
-#[cfg(any(feature = "cuda", test))]
+#[cfg(any(feature = "cuda-lean", test))]
 mod toolkit;
 
 use mint_clip::Lanes;
@@ -62,7 +62,7 @@ pub fn cpu(threads: Option<usize>) -> Compute {
     Compute { device: Device::flex(), lanes, name: "cpu".to_owned() }
 }
 
-#[cfg(feature = "cuda")]
+#[cfg(feature = "cuda-lean")]
 fn gpu(chosen: Chosen) -> Result<Compute, Explained> {
     let compute = cuda::open(chosen.gpu.unwrap_or(0))?;
     if chosen.threads.is_some() {
@@ -71,7 +71,7 @@ fn gpu(chosen: Chosen) -> Result<Compute, Explained> {
     Ok(compute)
 }
 
-#[cfg(not(feature = "cuda"))]
+#[cfg(not(feature = "cuda-lean"))]
 fn gpu(_: Chosen) -> Result<Compute, Explained> {
     Err(Explained {
         problem: "this program was built without CUDA".to_owned(),

@@ -7,8 +7,8 @@ use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cubecl_runtime::config::cache::CacheConfig;
-use cubecl_runtime::config::{CubeClRuntimeConfig, RuntimeConfig};
+#[cfg(feature = "cuda")]
+use cubecl_runtime::config::{CubeClRuntimeConfig, RuntimeConfig, cache::CacheConfig};
 use cudarc::driver::sys::CUresult;
 use cudarc::driver::{CudaContext, DriverError, result};
 use mint_clip::Lanes;
@@ -44,6 +44,7 @@ pub fn open(gpu: u16) -> Result<Compute, Explained> {
     let name = find_gpu(gpu)?;
     require_compiler(&places)?;
     headers?;
+    #[cfg(feature = "cuda")]
     keep_kernels(toolkit::cache(|name| std::env::var_os(name)).join("kernels"));
     // Kept until the device has a hold on the same context, which is then set up once only.
     let context = require_memory(gpu, &name)?;
@@ -243,6 +244,7 @@ fn require_memory(gpu: u16, name: &str) -> Result<Arc<CudaContext>, Explained> {
 /// Has compiled kernels, and which of several was measured to be the fastest, kept from run to run.
 ///
 /// A `cubecl.toml` of the user's may choose another folder.
+#[cfg(feature = "cuda")]
 fn keep_kernels(folder: PathBuf) {
     let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
     config.compilation.cache = true;
