@@ -10,7 +10,7 @@ use mint_augment::crop::{
 use mint_augment::operation::{Operation, OperationKind};
 use mint_augment::resample::{Filter, resize};
 use mint_augment::{Normalization, tone};
-use mint_golden::{Recording, assert_close, json, rgb_image};
+use mint_golden::{Bound, Recording, assert_close, json, rgb_image};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
@@ -173,7 +173,7 @@ fn tone_operations_match_pillow_on_degenerate_images() {
 fn normalisation_matches_torchvision() {
     let recording = Recording::open("preprocess/augmix");
     let table = Normalization::CLIP.table().concat();
-    assert_close("table", &table, &recording.floats("normalise_table_rgb_256"), 0.0);
+    assert_close("table", &table, &recording.floats("normalise_table_rgb_256"), Bound::EXACT);
 }
 
 /// The official draws of one mixture, in their order.
@@ -244,7 +244,7 @@ fn augmix_matches_the_official_mixtures() {
             .map(|i| mixed[(i / 784) * side * side + (i / 28 % 28) * 8 * side + (i % 28) * 8])
             .collect();
         let expected = recording.floats(&format!("mix{index}.out_every8"));
-        assert_close(&format!("mix{index}"), &sampled, &expected, 0.0);
+        assert_close(&format!("mix{index}"), &sampled, &expected, Bound::EXACT);
     }
 }
 

@@ -6,13 +6,13 @@ use mint_clip::attention::Mask;
 use mint_clip::block::Rows;
 use mint_clip::prompt::{Item, class_text};
 use mint_clip::{ContextPlaces, PassConfig, PromptSet, Tokenizer, normalize};
-use mint_golden::{Recording, assert_close};
-use small_clip::{TOLERANCE, small_clip, tensor, values};
+use mint_golden::{Bound, Recording, assert_close};
+use small_clip::{small_clip, tensor, values};
 
 /// Prints and checks the largest difference.
 #[track_caller]
 fn check(what: &str, actual: &[f32], expected: &[f32]) {
-    let largest = assert_close(what, actual, expected, TOLERANCE);
+    let largest = assert_close(what, actual, expected, Bound::TOWER);
     println!("{what}: largest difference {largest:.1e}");
 }
 
@@ -124,7 +124,7 @@ fn context_from_words_is_their_token_embeddings() {
     let tokenizer = Tokenizer::clip(clip.config.text.context_length);
     let ids = tokenizer.encode(&class_text("a_photo_of_a"));
     let context = clip.text.tower().token_rows(&ids);
-    assert_close("context", &values(context), &recording.floats("a_photo_of_a.ctx"), 0.0);
+    assert_close("context", &values(context), &recording.floats("a_photo_of_a.ctx"), Bound::EXACT);
 }
 
 #[test]

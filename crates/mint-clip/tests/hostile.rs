@@ -11,6 +11,7 @@ use burn::tensor::Device;
 use counting_allocator::with_peak;
 use mint_clip::weights::{LearnedPrompts, Reference};
 use mint_clip::{Checkpoint, Lanes, LoadOptions, WeightsError};
+use mint_golden::Bound;
 
 /// No refused file may take more than this.
 const MOST_BYTES: usize = 100 << 20;
@@ -112,7 +113,8 @@ fn controls_give_the_recorded_outputs(folder: &Path) {
             .and_then(|reference| reference.compare(&checkpoint, &Device::flex(), &Lanes::new(1)))
             .unwrap_or_else(|error| panic!("{error}"));
         for difference in differences {
-            assert!(difference.largest <= 2e-4, "{name}: {difference:?}");
+            let limit = Bound::TOWER.limit(&[difference.magnitude]);
+            assert!(difference.largest <= limit, "{name}: {difference:?}");
         }
     }
 }

@@ -5,11 +5,8 @@ mod small_clip;
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use mint_clip::attention::KeyValue;
 use mint_clip::{Activation, Clip, ContextPlaces, PassConfig, PromptSet, Tokenizer};
-use mint_golden::{Recording, assert_close};
+use mint_golden::{Bound, Recording, assert_close};
 use small_clip::{small_clip, tensor, values};
-
-/// Both sides differentiate the same function, in single precision.
-const TOLERANCE: f32 = 1e-4;
 
 /// Weights of a scalar function of a tensor, so that every output matters differently.
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
@@ -36,7 +33,7 @@ fn check_context_gradient(clip: &Clip, places: ContextPlaces) {
     let features = clip.text.forward(&prompts, Some(&leaf));
     let gradients = (features * output_gradient.autodiff()).sum().backward();
     let autodiff = leaf.grad(&gradients).expect("the context has a gradient");
-    let largest = assert_close("context", &values(ours), &values(autodiff), TOLERANCE);
+    let largest = assert_close("context", &values(ours), &values(autodiff), Bound::ROUND_TRIP);
     println!("{places:?}: largest difference {largest:.1e}");
 }
 
@@ -73,10 +70,10 @@ fn the_images_pullback_is_autodiffs_gradient_at_the_prompts() {
         let prepared = pass.prepared.select(views);
         let plain = clip.image.tower().resume(prepared, leaf.clone(), prompted_block);
         let difference =
-            assert_close("forward", &values(embeddings), &values(plain.clone().inner()), 2e-5);
+            assert_close("forward", &values(embeddings), &values(plain.clone().inner()), Bound::TOWER);
         let gradients = (plain * output_gradient.autodiff()).sum().backward();
         let autodiff = leaf.grad(&gradients).expect("the prompts have a gradient");
-        let largest = assert_close("prompts", &values(ours), &values(autodiff), TOLERANCE);
+        let largest = assert_close("prompts", &values(ours), &values(autodiff), Bound::ROUND_TRIP);
         println!("block {prompted_block}: forward {difference:.1e}, gradient {largest:.1e}");
     }
 }
@@ -89,7 +86,7 @@ fn the_activations_derivatives_are_autodiffs() {
         let gradients = activation.forward(leaf.clone()).sum().backward();
         let autodiff = leaf.grad(&gradients).expect("the input has a gradient");
         let ours = activation.derivative(x.clone());
-        assert_close(&format!("{activation:?}"), &values(ours), &values(autodiff), 2e-6);
+        assert_close(&format!("{activation:?}"), &values(ours), &values(autodiff), Bound::OPERATION);
     }
 }
 

@@ -5,6 +5,12 @@
 
 #![warn(missing_docs)]
 
+mod adamw;
+mod bound;
+
+pub use adamw::AdamwReplay;
+pub use bound::{Bound, assert_close, assert_within};
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::BufReader;
@@ -188,30 +194,6 @@ pub fn small_clip() -> Vec<u8> {
     }
     tensors.insert("token_embedding.weight", &[VOCABULARY, width], &values);
     tensors.bytes()
-}
-
-/// Panics at the first values that differ by more than `tolerance`; returns the largest difference.
-#[track_caller]
-pub fn assert_close(what: &str, actual: &[f32], expected: &[f32], tolerance: f32) -> f32 {
-    assert_eq!(actual.len(), expected.len(), "{what}: number of values");
-    let mut largest = 0.0f32;
-    let mut wrong = Vec::new();
-    for (index, (&actual, &expected)) in actual.iter().zip(expected).enumerate() {
-        let same = actual == expected || (actual.is_nan() && expected.is_nan());
-        let difference = if same { 0.0 } else { (actual - expected).abs() };
-        largest = largest.max(difference);
-        if difference.is_nan() || difference > tolerance {
-            wrong.push(format!("[{index}] {actual} instead of {expected}"));
-        }
-    }
-    let shown = wrong.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-    assert!(
-        wrong.is_empty(),
-        "{what}: {} of {} values differ by more than {tolerance:e} (largest {largest:e}): {shown}",
-        wrong.len(),
-        actual.len(),
-    );
-    largest
 }
 
 fn read(name: &str) -> Vec<u8> {

@@ -4,7 +4,7 @@
 mod small_clip;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use mint_golden::{Recording, assert_close, json};
+use mint_golden::{Bound, Recording, assert_close, json};
 use mint_tuner::confidence::{confident_count, confident_views, entropies};
 use mint_tuner::objective::marginal_entropy;
 use mint_tuner::ordering::smallest_per_row;
@@ -38,7 +38,7 @@ fn confident_views_and_their_marginal_entropy_match() {
             &format!("{name} entropies"),
             &values(entropies(logits.clone())),
             &expected,
-            2e-6,
+            Bound::ENTROPY,
         );
 
         let count = confident_count(logits.dims()[0], recording.double(&format!("{name}.top")));
@@ -50,10 +50,10 @@ fn confident_views_and_their_marginal_entropy_match() {
         let entropy = marginal_entropy(logits.clone().select(0, chosen.autodiff()));
         let gradients = entropy.backward();
         let expected = recording.floats(&format!("{name}.avg_entropy"));
-        assert_close(&format!("{name} entropy"), &values(entropy.inner()), &expected, 2e-6);
+        assert_close(&format!("{name} entropy"), &values(entropy.inner()), &expected, Bound::ENTROPY);
         let gradient = logits.grad(&gradients).expect("the logits have a gradient");
         let expected = recording.floats(&format!("{name}.grad_logits"));
-        assert_close(&format!("{name} gradient"), &values(gradient), &expected, 1e-6);
+        assert_close(&format!("{name} gradient"), &values(gradient), &expected, Bound::ENTROPY);
     }
 }
 
@@ -104,7 +104,7 @@ fn adamw_follows_pytorchs_over_a_reset() {
                 &format!("step {step} p{index}"),
                 &values(updated.clone()),
                 &expected,
-                0.0,
+                Bound::EXACT,
             );
             parameters[index] = updated;
         }

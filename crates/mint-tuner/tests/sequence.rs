@@ -5,63 +5,9 @@ mod small_clip;
 
 use burn::tensor::{Int, Tensor};
 use mint_clip::{Clip, Tokenizer, normalize};
-use mint_golden::{Recording, assert_close};
+use mint_golden::{AdamwReplay, Bound, Recording, assert_close, assert_within};
 use mint_tuner::{Adaptation, MemoryBank, MintConfig, PromptLearner};
 use small_clip::{int_tensor, integers, small_clip, tensor, values};
-
-/// What an independent re-implementation of the official code was measured to differ by.
-mod tolerance {
-    pub const LOGITS: f32 = 1e-4;
-    pub const DISTANCES: f32 = 2e-6;
-    pub const LOSS: f32 = 5e-6;
-    pub const GRADIENT: f32 = 1e-5;
-    pub const CONTEXT: f32 = 2e-6;
-    /// Where a gradient is smaller than this, see [`super::Weak`].
-    pub const WEAK_CONTEXT_GRADIENT: f32 = 3e-4;
-    /// One unit in the last place of the largest keys, which lie between 2 and 4.
-    pub const KEYS: f32 = 2.4e-7;
-    pub const WEAK_KEYS_GRADIENT: f32 = 3e-6;
-    /// Bound of a parameter whose gradient was weak.
-    pub const WEAK: f32 = 1e-5;
-    /// AdamW divides by the gradient's own size, and some gradients are as small as rounding.
-    pub const PROMPTS: f32 = 2e-4;
-    pub const FEATURES: f32 = 2e-5;
-}
-
-/// The elements of a parameter that ever had a weak gradient.
-///
-/// The first steps of AdamW divide a gradient by its own size. Where that is near the rounding
-/// errors of a network's backward pass, two implementations step by slightly different amounts.
-struct Weak {
-    threshold: f32,
-    elements: Vec<bool>,
-}
-
-impl Weak {
-    fn new(threshold: f32, elements: usize) -> Self {
-        Self { threshold, elements: vec![false; elements] }
-    }
-
-    fn observe(&mut self, gradient: &[f32]) {
-        for (weak, gradient) in self.elements.iter_mut().zip(gradient) {
-            *weak |= *gradient != 0.0 && gradient.abs() < self.threshold;
-        }
-    }
-
-    /// The strong elements of a parameter, and the weak ones, which must be few.
-    fn split(&self, values: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        let of = |wanted: bool| -> Vec<f32> {
-            let elements = values.iter().zip(&self.elements);
-            elements.filter(|(_, weak)| **weak == wanted).map(|(value, _)| *value).collect()
-        };
-        let (strong, weak) = (of(false), of(true));
-        assert!(weak.len() * 10 <= values.len(), "{} of {} are weak", weak.len(), values.len());
-        (strong, weak)
-    }
-}
-
-const CONTEXT: [&str; 2] = ["context", "context where its gradient was weak"];
-const KEYS: [&str; 2] = ["keys", "keys where their gradient was weak"];
 
 struct Sequence {
     name: &'static str,
@@ -70,7 +16,8 @@ struct Sequence {
     learner: PromptLearner,
     bank: MemoryBank,
     config: MintConfig,
-    weak_keys: Weak,
+    keys: AdamwReplay,
+    prompts: AdamwReplay,
 }
 
 /// Largest differences seen, by quantity.
@@ -79,27 +26,42 @@ struct Differences(std::collections::BTreeMap<&'static str, f32>);
 
 impl Differences {
     #[track_caller]
-    fn check(&mut self, kind: &'static str, what: &str, ours: &[f32], theirs: &[f32], bound: f32) {
+    fn check(&mut self, kind: &'static str, what: &str, ours: &[f32], theirs: &[f32], bound: Bound) {
         let largest = assert_close(&format!("{what} {kind}"), ours, theirs, bound);
-        let entry = self.0.entry(kind).or_default();
-        *entry = entry.max(largest);
+        self.observe(kind, largest);
     }
 
-    /// Checks a parameter after AdamW, weak elements apart.
+    /// Checks a parameter after AdamW, which `replay` made as many steps with.
     #[track_caller]
     fn check_parameter(
         &mut self,
-        kinds: [&'static str; 2],
+        kind: &'static str,
         what: &str,
         ours: &[f32],
         theirs: &[f32],
-        bound: f32,
-        weak: &Weak,
+        replay: &AdamwReplay,
     ) {
-        let (ours, theirs) = (weak.split(ours), weak.split(theirs));
-        self.check(kinds[0], what, &ours.0, &theirs.0, bound);
-        self.check(kinds[1], what, &ours.1, &theirs.1, tolerance::WEAK);
+        let limits = replay.uncertainty();
+        let largest = assert_within(&format!("{what} {kind}"), ours, theirs, &limits);
+        self.observe(kind, largest);
     }
+
+    fn observe(&mut self, kind: &'static str, largest: f32) {
+        let entry = self.0.entry(kind).or_default();
+        *entry = entry.max(largest);
+    }
+}
+
+/// How far each element of our gradient is from the recorded one.
+fn errors(ours: &[f32], theirs: &[f32]) -> Vec<f32> {
+    ours.iter().zip(theirs).map(|(ours, theirs)| (ours - theirs).abs()).collect()
+}
+
+/// How far the elements of a gradient may be from one that was not recorded. Slots that were not
+/// picked have none at all.
+fn possible_errors(gradient: &[f32]) -> Vec<f32> {
+    let limit = Bound::PROBABILITY.limit(gradient);
+    gradient.iter().map(|&value| if value == 0.0 { 0.0 } else { limit }).collect()
 }
 
 impl Sequence {
@@ -119,9 +81,18 @@ impl Sequence {
             MintConfig { bank_slots: bank.slots(), confident_share: 0.25, ..MintConfig::default() };
         let last = format!("img{}.eval.logits", images - 1);
         assert!(recording.names().contains(&last), "{images} images are recorded");
-        let n_keys = values(bank.keys.clone()).len();
-        let weak_keys = Weak::new(tolerance::WEAK_KEYS_GRADIENT, n_keys);
-        Self { name, recording, clip, learner, bank, config, weak_keys }
+        let keys_replay = AdamwReplay::new(&values(bank.keys.clone()));
+        let prompts_replay = AdamwReplay::new(&values(bank.prompts.clone()));
+        Self {
+            name,
+            recording,
+            clip,
+            learner,
+            bank,
+            config,
+            keys: keys_replay,
+            prompts: prompts_replay,
+        }
     }
 
     fn floats(&self, name: &str) -> Vec<f32> {
@@ -160,12 +131,13 @@ impl Sequence {
         let pass = self.clip.image.unprompted_pass(pixels.narrow(0, 0, views), &pass_config);
         let queries = Tensor::cat(pass.class_tokens.clone(), 0);
         let expected = self.floats(&format!("img{image}.queries"));
-        differences.check("queries", &format!("img{image}"), &values(queries), &expected, 2e-5);
+        differences.check("queries", &format!("img{image}"), &values(queries), &expected, Bound::TOWER);
 
         let mut bank = self.bank.clone();
         let mut replayed = 0;
-        let n_context = values(self.learner.start()).len();
-        let mut weak_context = Weak::new(tolerance::WEAK_CONTEXT_GRADIENT, n_context);
+        let mut context_replay = AdamwReplay::new(&values(self.learner.start()));
+        self.keys.reset_moments();
+        self.prompts.reset_moments();
         let mut adaptation =
             Adaptation::new(&self.config, &self.clip, &self.learner, &mut bank, &pass)
                 .expect("the configuration fits");
@@ -193,20 +165,23 @@ impl Sequence {
             let usage = integers(adaptation.bank().usage().counts());
             assert_eq!(usage, self.recording.integers(&at("usage_train")), "{what}: usage");
 
+            let floats = |quantity: &str| self.recording.floats(&at(quantity));
             let context_gradient = values(outcome.context_gradient);
             let keys_gradient = values(outcome.keys_gradient);
-            weak_context.observe(&context_gradient);
-            self.weak_keys.observe(&keys_gradient);
-            let floats = |quantity: &str| self.recording.floats(&at(quantity));
+            let prompts_gradient = values(outcome.prompts_gradient);
+            let expected = floats("grad_ctx");
+            context_replay.step(&expected, &errors(&context_gradient, &expected));
+            if full {
+                let (keys, prompts) = (floats("grad_keys"), floats("grad_prompts"));
+                self.keys.step(&keys, &errors(&keys_gradient, &keys));
+                self.prompts.step(&prompts, &errors(&prompts_gradient, &prompts));
+            } else {
+                self.keys.step(&keys_gradient, &possible_errors(&keys_gradient));
+                self.prompts.step(&prompts_gradient, &possible_errors(&prompts_gradient));
+            }
             let context = values(adaptation.context());
-            differences.check_parameter(
-                CONTEXT,
-                &what,
-                &context,
-                &floats("ctx_after"),
-                tolerance::CONTEXT,
-                &weak_context,
-            );
+            let after = floats("ctx_after");
+            differences.check_parameter("context", &what, &context, &after, &context_replay);
             // Between the two slots of a pair the order may differ where they are tied.
             let mut distances = [values(outcome.distances), floats("distance_selected")];
             for distances in &mut distances {
@@ -216,29 +191,29 @@ impl Sequence {
             let mut check = |kind, ours: Vec<f32>, theirs: Vec<f32>, bound| {
                 differences.check(kind, &what, &ours, &theirs, bound);
             };
-            check("logits", values(outcome.logits), of_chosen(floats("logits")), tolerance::LOGITS);
-            check("distances", ours, theirs, tolerance::DISTANCES);
-            check("entropy", values(outcome.entropy), floats("entropy"), tolerance::LOSS);
-            check("loss", values(outcome.loss), floats("loss"), tolerance::LOSS);
-            check("context gradient", context_gradient, floats("grad_ctx"), tolerance::GRADIENT);
+            check("logits", values(outcome.logits), of_chosen(floats("logits")), Bound::LOGITS);
+            check("distances", ours, theirs, Bound::COSINE);
+            check("entropy", values(outcome.entropy), floats("entropy"), Bound::LOGITS);
+            check("loss", values(outcome.loss), floats("loss"), Bound::LOGITS);
+            check("context gradient", context_gradient, expected, Bound::PROBABILITY);
             if full {
                 let features = values(normalize(outcome.text_features));
-                check("text features", features, floats("text_features"), tolerance::FEATURES);
-                check("keys gradient", keys_gradient, floats("grad_keys"), tolerance::GRADIENT);
-                let gradient = values(outcome.prompts_gradient);
-                check("prompts gradient", gradient, floats("grad_prompts"), tolerance::GRADIENT);
-                let prompts = values(adaptation.bank().prompts.clone());
-                check("prompts", prompts, floats("prompts_after"), tolerance::PROMPTS);
+                check("text features", features, floats("text_features"), Bound::TOWER);
+                check("keys gradient", keys_gradient, floats("grad_keys"), Bound::PROBABILITY);
+                let expected = floats("grad_prompts");
+                check("prompts gradient", prompts_gradient, expected, Bound::PROBABILITY);
                 let keys = values(adaptation.bank().keys.clone());
-                let (expected, weak) = (floats("keys_after"), &self.weak_keys);
-                differences.check_parameter(KEYS, &what, &keys, &expected, tolerance::KEYS, weak);
+                differences.check_parameter("keys", &what, &keys, &floats("keys_after"), &self.keys);
+                let prompts = values(adaptation.bank().prompts.clone());
+                let expected = floats("prompts_after");
+                differences.check_parameter("prompts", &what, &prompts, &expected, &self.prompts);
             }
         }
         let what = format!("img{image}.eval");
         let picks = self.picks(adaptation.clean_picks(), &what, 0, false);
         let logits = values(adaptation.predict_with(picks));
         let expected = self.floats(&format!("{what}.logits"));
-        differences.check("final logits", &what, &logits, &expected, tolerance::LOGITS);
+        differences.check("final logits", &what, &logits, &expected, Bound::LOGITS);
         let usage = integers(adaptation.bank().usage().counts());
         let expected = self.recording.integers(&format!("{what}.usage_train"));
         assert_eq!(usage, expected, "{what}: a prediction counts nothing");
@@ -249,11 +224,10 @@ impl Sequence {
     fn finish(&self, differences: &mut Differences) {
         let keys = values(self.bank.keys.clone());
         let expected = self.floats("final.keys");
-        let weak = &self.weak_keys;
-        differences.check_parameter(KEYS, "final", &keys, &expected, tolerance::KEYS, weak);
+        differences.check_parameter("keys", "final", &keys, &expected, &self.keys);
         let prompts = values(self.bank.prompts.clone());
         let expected = self.floats("final.prompts");
-        differences.check("prompts", "final", &prompts, &expected, tolerance::PROMPTS);
+        differences.check_parameter("prompts", "final", &prompts, &expected, &self.prompts);
         for (kind, largest) in &differences.0 {
             println!("{}: {kind}: largest difference {largest:.1e}", self.name);
         }

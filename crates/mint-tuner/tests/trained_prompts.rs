@@ -10,12 +10,12 @@ use burn::nn::Linear;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Gradients, Tensor};
 use mint_clip::{Clip, ContextPlaces, PromptSet, Tokenizer};
-use mint_golden::{Recording, assert_close};
+use mint_golden::{Bound, Recording, assert_close};
 use mint_tuner::{
     ClassSet, Cocoop, CocoopPrompts, CoupledPrompt, ImageViews, Maple, MaplePrompts, Method,
     MintConfig,
 };
-use small_clip::{TOLERANCE, small_clip, tensor, values};
+use small_clip::{small_clip, tensor, values};
 
 const IMAGES: usize = 5;
 
@@ -59,12 +59,12 @@ impl Leaves {
         for (name, leaf) in &self.matrices {
             let name = format!("{what}.grad.{name}");
             let gradient = leaf.grad(gradients).unwrap_or_else(|| panic!("no {name}"));
-            assert_close(&name, &values(gradient), &recording.floats(&name), TOLERANCE);
+            assert_close(&name, &values(gradient), &recording.floats(&name), Bound::PROBABILITY);
         }
         for (name, leaf) in &self.vectors {
             let name = format!("{what}.grad.{name}");
             let gradient = leaf.grad(gradients).unwrap_or_else(|| panic!("no {name}"));
-            assert_close(&name, &values(gradient), &recording.floats(&name), TOLERANCE);
+            assert_close(&name, &values(gradient), &recording.floats(&name), Bound::PROBABILITY);
         }
         self.matrices.len() + self.vectors.len()
     }
@@ -102,13 +102,13 @@ fn cocoop_matches_pytorch_with_its_gradients() {
         let embedding = clip.image.forward(clean_view(image)).autodiff();
         let context = prompts.context_of(embedding.clone());
         let shift = context.clone().narrow(0, 0, 1) - prompts.context.clone().narrow(0, 0, 1);
-        assert_close(&what, &values(shift.inner()), &at("shift"), TOLERANCE);
+        assert_close(&what, &values(shift.inner()), &at("shift"), Bound::TOWER);
         let features = clip.text.forward(&texts, Some(&context));
-        assert_close(&what, &values(features.clone().inner()), &at("text_features"), TOLERANCE);
+        assert_close(&what, &values(features.clone().inner()), &at("text_features"), Bound::TOWER);
         let logits = clip.logits(embedding, features);
-        assert_close(&what, &values(logits.clone().inner()), &at("logits"), TOLERANCE);
+        assert_close(&what, &values(logits.clone().inner()), &at("logits"), Bound::LOGITS);
         let loss = loss(logits, image);
-        assert_close(&what, &values(loss.clone().inner()), &at("loss"), TOLERANCE);
+        assert_close(&what, &values(loss.clone().inner()), &at("loss"), Bound::LOGITS);
         assert_eq!(leaves.check(&recording, &what, &loss.backward()), 5);
     }
     let plain = |name: &str| tensor::<2>(&recording, name);
@@ -125,7 +125,7 @@ fn cocoop_matches_pytorch_with_its_gradients() {
     for image in 0..IMAGES {
         let scores = method_scores(&clip, &mut method, image);
         let expected = recording.floats(&format!("img{image}.logits"));
-        assert_close(&format!("img{image}"), &scores, &expected, TOLERANCE);
+        assert_close(&format!("img{image}"), &scores, &expected, Bound::LOGITS);
     }
 }
 
@@ -164,14 +164,14 @@ fn maple_matches_pytorch_with_its_gradients() {
         let texts = prompts.texts(&tokenizer, &names).expect("prompts fit");
         let features = clip.text.forward_with_deep_prompts(&texts, &prompts.text());
         let expected = recording.floats("text_features");
-        assert_close(&what, &values(features.clone().inner()), &expected, TOLERANCE);
+        assert_close(&what, &values(features.clone().inner()), &expected, Bound::TOWER);
         let pixels = clean_view(image).autodiff();
         let embedding = clip.image.forward_with_deep_prompts(pixels, &prompts.image());
-        assert_close(&what, &values(embedding.clone().inner()), &at("image_features"), TOLERANCE);
+        assert_close(&what, &values(embedding.clone().inner()), &at("image_features"), Bound::TOWER);
         let logits = clip.logits(embedding, features);
-        assert_close(&what, &values(logits.clone().inner()), &at("logits"), TOLERANCE);
+        assert_close(&what, &values(logits.clone().inner()), &at("logits"), Bound::LOGITS);
         let loss = loss(logits, image);
-        assert_close(&what, &values(loss.clone().inner()), &at("loss"), TOLERANCE);
+        assert_close(&what, &values(loss.clone().inner()), &at("loss"), Bound::LOGITS);
         assert_eq!(leaves.borrow().check(&recording, &what, &loss.backward()), 9);
     }
     let plain = |name: &str| tensor::<2>(&recording, name);
@@ -184,6 +184,6 @@ fn maple_matches_pytorch_with_its_gradients() {
     for image in 0..IMAGES {
         let scores = method_scores(&clip, &mut method, image);
         let expected = recording.floats(&format!("img{image}.logits"));
-        assert_close(&format!("img{image}"), &scores, &expected, TOLERANCE);
+        assert_close(&format!("img{image}"), &scores, &expected, Bound::LOGITS);
     }
 }

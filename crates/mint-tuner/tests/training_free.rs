@@ -5,14 +5,14 @@ mod small_clip;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mint_clip::{Clip, Tokenizer};
-use mint_golden::{Recording, assert_close};
+use mint_golden::{Bound, Recording, assert_close};
 use mint_tuner::confidence::entropies;
 use mint_tuner::tda::{Caches, Sighting};
 use mint_tuner::{
     ClassSet, ClassTexts, ImageViews, Method, MintConfig, Tda, TdaConfig, ViewLogits, Vte,
     VteConfig,
 };
-use small_clip::{TOLERANCE, small_clip, tensor, values};
+use small_clip::{small_clip, tensor, values};
 
 const SHARE: f64 = 0.25;
 
@@ -29,7 +29,7 @@ fn check(clip: &Clip, method: &mut dyn Method, images: usize, n_views: usize) {
         let views = ImageViews::new(clip, pixels.narrow(0, 0, n_views), &pass);
         let scores = method.classify(&views).expect("the device works").scores;
         let what = format!("{}.img{image}.scores", method.name());
-        assert_close(&what, &scores, &recording.floats(&what), TOLERANCE);
+        assert_close(&what, &scores, &recording.floats(&what), Bound::LOGITS);
     }
 }
 
@@ -67,7 +67,7 @@ fn tdas_caches_fill_and_replace_as_in_pytorch() {
         let logits = ViewLogits { entropies: entropies(logits.clone()), logits };
         let sighting = Sighting::new(&config, embeddings, logits).expect("views are chosen");
         let scores = caches.classify(&config, sighting);
-        assert_close(&format!("image {image}"), &scores, &expected[image * 6..][..6], TOLERANCE);
+        assert_close(&format!("image {image}"), &scores, &expected[image * 6..][..6], Bound::LOGITS);
     }
     let sizes = |name: &str| -> Vec<usize> {
         recording.integers(name).into_iter().map(|size| size as usize).collect()

@@ -7,9 +7,20 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+/// The program, run by cargo's runner if there is one (`cargo xtask test-processors`).
+pub fn program() -> Command {
+    let program = assert_cmd::cargo::cargo_bin!("mint-cli");
+    let runner = std::env::var("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(emulator) = words.next() else { return Command::new(program) };
+    let mut command = Command::new(emulator);
+    command.args(words).arg(program);
+    command
+}
+
 /// Runs the program in a folder.
 pub fn mint(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("mint-cli"));
+    let mut command = program();
     command.current_dir(folder).args(arguments).env_remove("MINT_DATA");
     command.output().expect("the program starts")
 }

@@ -3,13 +3,12 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Device, Distribution, Tensor};
 
+use mint_golden::Bound;
+
 use super::*;
 use crate::config::Activation;
 use crate::linear::frozen_linear;
 use crate::norm::LayerNorm;
-
-/// Sums of up to a hundred products of numbers around 1, in another order.
-const TOLERANCE: f32 = 2e-5;
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
@@ -23,7 +22,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 fn check<const D: usize>(what: &str, ours: Option<Tensor<D>>, theirs: Tensor<D>) {
     let ours = ours.unwrap_or_else(|| panic!("{what}: the tensors are on the CPU"));
     assert_eq!(ours.dims(), theirs.dims(), "{what}");
-    mint_golden::assert_close(what, &values(ours), &values(theirs), TOLERANCE);
+    mint_golden::assert_close(what, &values(ours), &values(theirs), Bound::OPERATION);
 }
 
 /// Attention in Burn's operations: output and probabilities.

@@ -8,10 +8,6 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use mint_clip::{Checkpoint, Clip, Lanes, LoadOptions};
 use mint_golden::Recording;
 
-/// Official implementation and ours add the same products in another order; 12 blocks deep, with
-/// values up to about 10, that leaves differences of a few 1e-5.
-pub const TOLERANCE: f32 = 2e-4;
-
 /// The model, with two lanes.
 pub fn small_clip() -> Clip {
     small_clip_in(Lanes::new(2))
