@@ -1,10 +1,11 @@
 //! The whole benchmark: mint-cli on every test set, with every method.
 
 use std::path::PathBuf;
-use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
+
+use crate::process::{cargo, succeed};
 
 /// Test sets of the published table, then ImageNet itself.
 const TEST_SETS: &str = "A/V/R/K/I";
@@ -49,22 +50,12 @@ pub fn run(args: &BenchAllArgs) -> anyhow::Result<()> {
             args.context.display()
         );
     }
-    let status = Command::new(env!("CARGO"))
-        .args(["run", "--package", "mint-cli"])
-        .args((args.backend != "cpu").then_some(["--features", "cuda"]).into_iter().flatten())
-        .args(["--", "--backend", &args.backend])
-        .args(["--test-sets", &args.test_sets, "--method", &args.method])
-        .arg("--data")
-        .arg(&args.data)
-        .arg("--weights")
-        .arg(&args.weights)
-        .arg("--context")
-        .arg(&args.context)
-        .args(&args.options)
-        .status()
-        .context("cargo cannot be started")?;
-    if !status.success() {
-        bail!("mint-cli ended with {status}");
-    }
-    Ok(())
+    let cuda = (args.backend != "cpu").then_some(["--features", "cuda"]);
+    let mut command = cargo();
+    command.args(["run", "--package", "mint-cli"]).args(cuda.into_iter().flatten());
+    command.args(["--", "--backend", &args.backend]);
+    command.args(["--test-sets", &args.test_sets, "--method", &args.method]);
+    command.arg("--data").arg(&args.data).arg("--weights").arg(&args.weights);
+    command.arg("--context").arg(&args.context).args(&args.options);
+    succeed(&mut command)
 }

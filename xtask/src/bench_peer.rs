@@ -118,17 +118,22 @@ fn run_ours(
     method: &str,
     inputs: &Path,
 ) -> anyhow::Result<(Cost, Value)> {
+    if !inputs.join("start.safetensors").is_file() {
+        // MINT's start has everything that the others take as well.
+        let mut export = predict(program, args, "mint");
+        measure(export.args(["--steps", "0", "--export"]).arg(inputs))?;
+    }
+    let (cost, output) = measure(&mut predict(program, args, method))?;
+    Ok((cost, serde_json::from_str(&output).context("mint-cli printed no JSON")?))
+}
+
+/// Our program on the images, with one method.
+fn predict(program: &Path, args: &BenchPeerArgs, method: &str) -> Command {
     let mut command = Command::new(program);
     command.arg("predict").args(&args.images);
     command.arg("--classes").arg(&args.classes).arg("--weights").arg(&args.weights);
     command.args(["--method", method, "--format", "json", "--views", &args.views.to_string()]);
-    if !inputs.join("start.safetensors").is_file() {
-        let mut export = Command::new(program);
-        export.args(command.get_args()).args(["--method", "mint", "--steps", "0"]);
-        measure(export.arg("--export").arg(inputs))?;
-    }
-    let (cost, output) = measure(&mut command)?;
-    Ok((cost, serde_json::from_str(&output).context("mint-cli printed no JSON")?))
+    command
 }
 
 fn run_peer(

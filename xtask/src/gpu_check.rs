@@ -7,6 +7,8 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use crate::process::{built_program, cargo, succeed};
+
 #[derive(Debug, Args)]
 pub struct GpuCheckArgs {
     /// Folder for the program and its results
@@ -30,11 +32,9 @@ pub fn run(args: &GpuCheckArgs) -> anyhow::Result<()> {
     // Equal functions are folded into one (nothing asks for their addresses), and symbols left out.
     let lean = ["--package", "mint-cli", "--bin", "mint-cli", "--features", "cuda-lean"];
     let link = ["--", "-C", "link-arg=-Wl,--icf=all", "-C", "strip=symbols"];
-    let mut cargo = Command::new(env!("CARGO"));
-    succeed(cargo.arg("rustc").args(lean).args(link), "cargo")?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    succeed(cargo().arg("rustc").args(lean).args(link))?;
     let program = args.out.join("mint-cli");
-    fs::copy(target.join("debug/mint-cli"), &program)
+    fs::copy(built_program(), &program)
         .with_context(|| format!("cannot write `{}`", program.display()))?;
     let bytes = size(&program)?;
     let mebibytes = bytes as f64 / f64::from(1 << 20);
@@ -48,15 +48,7 @@ pub fn run(args: &GpuCheckArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut check = Command::new(&program);
-    succeed(check.args(["gpu-check", "--out"]).arg(&args.out).args(&args.options), "the check")
-}
-
-fn succeed(command: &mut Command, name: &str) -> anyhow::Result<()> {
-    let status = command.status().with_context(|| format!("{name} cannot be started"))?;
-    if !status.success() {
-        bail!("{name} ended with {status}");
-    }
-    Ok(())
+    succeed(check.args(["gpu-check", "--out"]).arg(&args.out).args(&args.options))
 }
 
 fn size(file: &Path) -> anyhow::Result<u64> {

@@ -8,6 +8,7 @@ mod demo_table;
 mod fetch;
 mod gpu_check;
 mod process;
+mod test_processors;
 mod tidy;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Task {
     Fetch(fetch::FetchArgs),
     /// Build the program that proves and measures a GPU, and run it
     GpuCheck(gpu_check::GpuCheckArgs),
+    /// Run the tests on this processor, and on emulated ones without AVX-512 and without AVX
+    TestProcessors(test_processors::TestProcessorsArgs),
     /// Check the rules that docs/architecture.md states
     Tidy,
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::DemoTable(args) => demo_table::run(&args),
         Task::Fetch(args) => fetch::run(&args),
         Task::GpuCheck(args) => gpu_check::run(&args),
+        Task::TestProcessors(args) => test_processors::run(&args),
         Task::Tidy => tidy::run(),
     };
     match result {

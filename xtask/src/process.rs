@@ -17,17 +17,36 @@ pub struct Cost {
     pub megabytes: f64,
 }
 
-/// Builds mint-cli as users do; gives the program.
-pub fn build() -> anyhow::Result<PathBuf> {
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--package", "mint-cli"])
-        .status()
-        .context("cargo cannot be started")?;
+/// The cargo that started this program.
+pub fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Runs a command whose output is for the terminal.
+///
+/// # Errors
+///
+/// If it cannot be started or does not succeed.
+pub fn succeed(command: &mut Command) -> anyhow::Result<()> {
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let status = command.status().with_context(|| format!("`{line}` cannot be started"))?;
     if !status.success() {
-        bail!("mint-cli cannot be built");
+        bail!("`{line}` ended with {status}");
     }
+    Ok(())
+}
+
+/// Builds mint-cli as users do; returns the program.
+pub fn build() -> anyhow::Result<PathBuf> {
+    succeed(cargo().args(["build", "--package", "mint-cli"]))?;
+    Ok(built_program())
+}
+
+/// Where cargo puts mint-cli.
+pub fn built_program() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
-    Ok(target.join("debug/mint-cli"))
+    target.join("debug/mint-cli")
 }
 
 /// Runs a command to its end; gives what it took and what it printed.

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
+
+use crate::process::cargo;
 
 /// Which of our crates each of our crates may name, tests apart.
 const LAYERS: [(&str, &[&str]); 8] = [
@@ -64,12 +65,60 @@ fn problems() -> anyhow::Result<Vec<String>> {
             problems.extend(problems_in(name, &file, &fs::read_to_string(&file)?));
         }
     }
+    problems.extend(built_twice()?);
     Ok(problems)
+}
+
+/// Crates that may be built alone, and must not compile Burn with other features then.
+const ALONE: [&str; 4] = ["mint-clip", "mint-tuner", "mint-eval", "mint-cli"];
+
+/// Packages below Burn that are compiled once more when a crate is built alone.
+fn built_twice() -> anyhow::Result<Vec<String>> {
+    let below_burn = features(&["--package", "burn"], "normal")?;
+    let everything = features(&["--workspace"], "normal,build,dev")?;
+    let mut problems = Vec::new();
+    for package in ALONE {
+        let alone = features(&["--package", package], "normal,build")?;
+        for (name, features) in alone.iter().filter(|(name, _)| below_burn.contains_key(*name)) {
+            let together = everything.get(name).cloned().unwrap_or_default();
+            for features in features.difference(&together) {
+                problems.push(format!(
+                    "`{package}` alone compiles `{name}` with [{features}], all crates together with {together:?}"
+                ));
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// The features of every package, by name and version: one set for programs, maybe another for
+/// build scripts.
+fn features(
+    selection: &[&str],
+    edges: &str,
+) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
+    let mut command = cargo();
+    command.args(["tree", "--offline", "--prefix", "none", "--format", "{p} {f}", "--edges"]);
+    command.arg(edges).args(selection).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output = command.output().context("cargo cannot be started")?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut features: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in text.lines() {
+        let mut words = line.split(' ').filter(|word| !word.starts_with('('));
+        if let (Some(name), Some(version)) = (words.next(), words.next()) {
+            let of_package = features.entry(format!("{name} {version}")).or_default();
+            of_package.insert(words.next().unwrap_or_default().to_owned());
+        }
+    }
+    Ok(features)
 }
 
 /// The packages of this workspace, as `cargo metadata` describes them.
 fn workspace_packages() -> anyhow::Result<Vec<Value>> {
-    let output = Command::new(env!("CARGO"))
+    let output = cargo()
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
