@@ -51,7 +51,8 @@ pub fn run(args: &TestProcessorsArgs) -> anyhow::Result<()> {
     let emulator = args.emulator.display();
     if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
         println!("skipped: emulated processors (only on x86-64 Linux)");
-    } else if Command::new(&args.emulator).arg("--version").stdout(Stdio::null()).status().is_err() {
+    } else if Command::new(&args.emulator).arg("--version").stdout(Stdio::null()).status().is_err()
+    {
         println!(
             "skipped: {}: `{emulator}` was not found (Debian's package qemu-user has it)",
             args.processors.join(", ")
@@ -63,7 +64,10 @@ pub fn run(args: &TestProcessorsArgs) -> anyhow::Result<()> {
         for processor in &args.processors {
             let runner = format!("{emulator} -cpu {processor}");
             for program in &skipped {
-                println!("{processor}: {} {}: skipped, it starts other programs", program.package, program.name);
+                println!(
+                    "{processor}: {} {}: skipped, it starts other programs",
+                    program.package, program.name
+                );
             }
             failures.extend(run_all(&here, processor, Some(&runner)));
         }

@@ -93,10 +93,7 @@ fn built_twice() -> anyhow::Result<Vec<String>> {
 
 /// The features of every package, by name and version: one set for programs, maybe another for
 /// build scripts.
-fn features(
-    selection: &[&str],
-    edges: &str,
-) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
+fn features(selection: &[&str], edges: &str) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
     let mut command = cargo();
     command.args(["tree", "--offline", "--prefix", "none", "--format", "{p} {f}", "--edges"]);
     command.arg(edges).args(selection).current_dir(env!("CARGO_MANIFEST_DIR"));

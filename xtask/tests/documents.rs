@@ -214,13 +214,18 @@ fn every_file_that_the_documents_name_exists() {
     let mut checked = 0;
     for Code { document, text } in all_code() {
         let sources = [".rs", ".py", ".toml", ".md"];
-        let plain = text.chars().all(|character| character.is_ascii_alphanumeric() || "./_-".contains(character));
-        if !plain || !sources.iter().any(|end| text.ends_with(end)) || FOREIGN_FILES.contains(&text.as_str()) {
+        let plain = text
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || "./_-".contains(character));
+        if !plain
+            || !sources.iter().any(|end| text.ends_with(end))
+            || FOREIGN_FILES.contains(&text.as_str())
+        {
             continue;
         }
         let here = document.parent().expect("a document is in a folder");
         let crates = fs::read_dir(root().join("crates")).expect("the folder can be read");
-        let mut places: Vec<PathBuf> = 
+        let mut places: Vec<PathBuf> =
             ["", "crates", "configs"].map(|folder| root().join(folder)).into();
         places.push(here.to_owned());
         for entry in crates {

@@ -69,8 +69,12 @@ fn the_images_pullback_is_autodiffs_gradient_at_the_prompts() {
         let leaf = prompts.autodiff().require_grad();
         let prepared = pass.prepared.select(views);
         let plain = clip.image.tower().resume(prepared, leaf.clone(), prompted_block);
-        let difference =
-            assert_close("forward", &values(embeddings), &values(plain.clone().inner()), Bound::TOWER);
+        let difference = assert_close(
+            "forward",
+            &values(embeddings),
+            &values(plain.clone().inner()),
+            Bound::TOWER,
+        );
         let gradients = (plain * output_gradient.autodiff()).sum().backward();
         let autodiff = leaf.grad(&gradients).expect("the prompts have a gradient");
         let largest = assert_close("prompts", &values(ours), &values(autodiff), Bound::ROUND_TRIP);
@@ -86,7 +90,12 @@ fn the_activations_derivatives_are_autodiffs() {
         let gradients = activation.forward(leaf.clone()).sum().backward();
         let autodiff = leaf.grad(&gradients).expect("the input has a gradient");
         let ours = activation.derivative(x.clone());
-        assert_close(&format!("{activation:?}"), &values(ours), &values(autodiff), Bound::OPERATION);
+        assert_close(
+            &format!("{activation:?}"),
+            &values(ours),
+            &values(autodiff),
+            Bound::OPERATION,
+        );
     }
 }
 

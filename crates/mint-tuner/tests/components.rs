@@ -50,7 +50,12 @@ fn confident_views_and_their_marginal_entropy_match() {
         let entropy = marginal_entropy(logits.clone().select(0, chosen.autodiff()));
         let gradients = entropy.backward();
         let expected = recording.floats(&format!("{name}.avg_entropy"));
-        assert_close(&format!("{name} entropy"), &values(entropy.inner()), &expected, Bound::ENTROPY);
+        assert_close(
+            &format!("{name} entropy"),
+            &values(entropy.inner()),
+            &expected,
+            Bound::ENTROPY,
+        );
         let gradient = logits.grad(&gradients).expect("the logits have a gradient");
         let expected = recording.floats(&format!("{name}.grad_logits"));
         assert_close(&format!("{name} gradient"), &values(gradient), &expected, Bound::ENTROPY);

@@ -26,7 +26,14 @@ struct Differences(std::collections::BTreeMap<&'static str, f32>);
 
 impl Differences {
     #[track_caller]
-    fn check(&mut self, kind: &'static str, what: &str, ours: &[f32], theirs: &[f32], bound: Bound) {
+    fn check(
+        &mut self,
+        kind: &'static str,
+        what: &str,
+        ours: &[f32],
+        theirs: &[f32],
+        bound: Bound,
+    ) {
         let largest = assert_close(&format!("{what} {kind}"), ours, theirs, bound);
         self.observe(kind, largest);
     }
@@ -131,7 +138,13 @@ impl Sequence {
         let pass = self.clip.image.unprompted_pass(pixels.narrow(0, 0, views), &pass_config);
         let queries = Tensor::cat(pass.class_tokens.clone(), 0);
         let expected = self.floats(&format!("img{image}.queries"));
-        differences.check("queries", &format!("img{image}"), &values(queries), &expected, Bound::TOWER);
+        differences.check(
+            "queries",
+            &format!("img{image}"),
+            &values(queries),
+            &expected,
+            Bound::TOWER,
+        );
 
         let mut bank = self.bank.clone();
         let mut replayed = 0;
@@ -203,7 +216,13 @@ impl Sequence {
                 let expected = floats("grad_prompts");
                 check("prompts gradient", prompts_gradient, expected, Bound::PROBABILITY);
                 let keys = values(adaptation.bank().keys.clone());
-                differences.check_parameter("keys", &what, &keys, &floats("keys_after"), &self.keys);
+                differences.check_parameter(
+                    "keys",
+                    &what,
+                    &keys,
+                    &floats("keys_after"),
+                    &self.keys,
+                );
                 let prompts = values(adaptation.bank().prompts.clone());
                 let expected = floats("prompts_after");
                 differences.check_parameter("prompts", &what, &prompts, &expected, &self.prompts);

@@ -167,7 +167,12 @@ fn maple_matches_pytorch_with_its_gradients() {
         assert_close(&what, &values(features.clone().inner()), &expected, Bound::TOWER);
         let pixels = clean_view(image).autodiff();
         let embedding = clip.image.forward_with_deep_prompts(pixels, &prompts.image());
-        assert_close(&what, &values(embedding.clone().inner()), &at("image_features"), Bound::TOWER);
+        assert_close(
+            &what,
+            &values(embedding.clone().inner()),
+            &at("image_features"),
+            Bound::TOWER,
+        );
         let logits = clip.logits(embedding, features);
         assert_close(&what, &values(logits.clone().inner()), &at("logits"), Bound::LOGITS);
         let loss = loss(logits, image);

@@ -67,7 +67,12 @@ fn tdas_caches_fill_and_replace_as_in_pytorch() {
         let logits = ViewLogits { entropies: entropies(logits.clone()), logits };
         let sighting = Sighting::new(&config, embeddings, logits).expect("views are chosen");
         let scores = caches.classify(&config, sighting);
-        assert_close(&format!("image {image}"), &scores, &expected[image * 6..][..6], Bound::LOGITS);
+        assert_close(
+            &format!("image {image}"),
+            &scores,
+            &expected[image * 6..][..6],
+            Bound::LOGITS,
+        );
     }
     let sizes = |name: &str| -> Vec<usize> {
         recording.integers(name).into_iter().map(|size| size as usize).collect()

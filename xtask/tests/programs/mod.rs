@@ -26,10 +26,10 @@ pub fn mint_cli() -> Command {
         let output = cargo.current_dir(root()).output().expect("cargo can be started");
         let lines = String::from_utf8_lossy(&output.stdout).into_owned();
         let messages = lines.lines().filter_map(|line| serde_json::from_str(line).ok());
-        let programs = messages.filter_map(|message: serde_json::Value| {
+        let mut programs = messages.filter_map(|message: serde_json::Value| {
             message["executable"].as_str().map(PathBuf::from)
         });
-        programs.last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+        programs.next_back().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)))
     });
     let mut command = Command::new(&*PROGRAM);
     command.current_dir(root());
