@@ -65,6 +65,12 @@ fn problems() -> anyhow::Result<Vec<String>> {
             problems.extend(problems_in(name, &file, &fs::read_to_string(&file)?));
         }
     }
+    let manifest = fs::read_to_string(root().join("Cargo.toml"))?;
+    for name in ours {
+        if !manifest.contains(&format!("\n{name} = {{ opt-level = 3")) {
+            problems.push(format!("`{name}` has no profile: it would be built as if it were cold"));
+        }
+    }
     problems.extend(built_twice()?);
     Ok(problems)
 }
@@ -111,6 +117,11 @@ fn features(selection: &[&str], edges: &str) -> anyhow::Result<BTreeMap<String, 
         }
     }
     Ok(features)
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// The packages of this workspace, as `cargo metadata` describes them.
@@ -186,9 +197,8 @@ mod tests {
 
     #[test]
     fn ci_runs_the_test_command_of_the_readme() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let readme = fs::read_to_string(root.join("README.md")).expect("the file is there");
-        let ci = fs::read_to_string(root.join(".ci/run")).expect("the file is there");
+        let readme = fs::read_to_string(root().join("README.md")).expect("the file is there");
+        let ci = fs::read_to_string(root().join(".ci/run")).expect("the file is there");
         assert!(readme.lines().any(|line| line == "cargo run -p mint-cli"), "the demo's command");
         assert!(readme.lines().any(|line| line == "cargo test --workspace"), "the tests' command");
         assert!(ci.lines().any(|line| line == "cargo test --workspace"), "the same in `.ci/run`");

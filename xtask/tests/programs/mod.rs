@@ -29,7 +29,9 @@ pub fn mint_cli() -> Command {
         let mut programs = messages.filter_map(|message: serde_json::Value| {
             message["executable"].as_str().map(PathBuf::from)
         });
-        programs.next_back().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+        programs
+            .next_back()
+            .unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)))
     });
     let mut command = Command::new(&*PROGRAM);
     command.current_dir(root());

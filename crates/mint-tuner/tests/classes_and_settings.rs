@@ -1,0 +1,119 @@
+//! What methods share of a test set's classes, and which settings are refused.
+
+#[path = "../../mint-clip/tests/small_clip/mod.rs"]
+mod small_clip;
+
+use mint_clip::{ContextPlaces, PromptSet, Tokenizer, normalize};
+use mint_golden::Bound;
+use mint_golden::{Recording, assert_close};
+use mint_tuner::{ClassSet, ClassTexts, MintConfig};
+use small_clip::{small_clip, tensor, values};
+
+fn names() -> Vec<String> {
+    ["tabby cat", "astronaut", "retina"].map(str::to_owned).into()
+}
+
+#[test]
+fn equal_texts_are_embedded_once_and_others_on_their_own() {
+    let clip = small_clip();
+    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let names = names();
+    let classes = ClassSet::new(&clip, &tokenizer, &names);
+    let context = tensor::<2>(&Recording::open("mint_seq"), "init.ctx");
+    let kinds = || {
+        [
+            ClassTexts::Template("a photo of a {}.".to_owned()),
+            ClassTexts::Template("a sketch of a {}.".to_owned()),
+            ClassTexts::Ensemble(vec!["a photo of a {}.".to_owned(), "art of a {}.".to_owned()]),
+            ClassTexts::Ensemble(vec!["a photo of a {}.".to_owned(), "a toy {}.".to_owned()]),
+            ClassTexts::Context(context.clone()),
+            ClassTexts::Context(context.clone() * 0.5),
+        ]
+    };
+    let first = kinds().map(|texts| values(classes.features(&texts).expect("fits").tensor()));
+    let again = kinds().map(|texts| values(classes.features(&texts).expect("fits").tensor()));
+    assert_eq!(first, again);
+    for (index, features) in first.iter().enumerate() {
+        for other in &first[index + 1..] {
+            assert_ne!(features, other, "texts {index}");
+        }
+    }
+    let template = |template: &str| {
+        let prompts = PromptSet::from_template(&tokenizer, &names, template).expect("they fit");
+        normalize(clip.text.forward(&prompts, None))
+    };
+    let mean = normalize(template("a photo of a {}.") + template("art of a {}."));
+    assert_close("template", &first[0], &values(template("a photo of a {}.")), Bound::OPERATION);
+    assert_close("ensemble", &first[2], &values(mean), Bound::OPERATION);
+    let places = ContextPlaces { before: context.dims()[0], after: 0 };
+    let prompts = PromptSet::with_context(&tokenizer, &names, places).expect("they fit");
+    let expected = normalize(clip.text.forward(&prompts, Some(&context)));
+    assert_close("context", &first[4], &values(expected), Bound::OPERATION);
+}
+
+#[test]
+fn learners_are_shared_by_methods_with_an_equal_start_only() {
+    let clip = small_clip();
+    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let names = names();
+    let classes = ClassSet::new(&clip, &tokenizer, &names);
+    let start = tensor::<2>(&Recording::open("mint_seq"), "init.ctx");
+    let other = start.clone() * 2.0;
+    let learner = classes.learner(&start).expect("prompts fit");
+    assert_eq!(values(learner.start()), values(start.clone()));
+    assert_eq!(values(classes.learner(&other).expect("prompts fit").start()), values(other));
+    let again = classes.learner(&start).expect("prompts fit");
+    assert!(std::sync::Arc::ptr_eq(&learner, &again), "the texts of a start run once");
+}
+
+#[test]
+fn settings_are_accepted_up_to_their_limits_and_refused_beyond() {
+    let accepted = |change: fn(&mut MintConfig)| {
+        let mut config = MintConfig { bank_slots: 8, ..MintConfig::default() };
+        change(&mut config);
+        config.check().is_ok()
+    };
+    assert!(accepted(|config| config.picks_per_block = 1));
+    assert!(accepted(|config| config.picks_per_block = 8));
+    assert!(!accepted(|config| config.picks_per_block = 0));
+    assert!(!accepted(|config| config.picks_per_block = 9));
+    assert!(accepted(|config| config.confident_share = 1.0));
+    assert!(accepted(|config| config.confident_share = f64::MIN_POSITIVE));
+    for share in [0.0, -0.1, 1.1, f64::NAN, f64::INFINITY] {
+        let config = MintConfig { confident_share: share, ..MintConfig::default() };
+        let message = config.check().expect_err("no share").to_string();
+        assert!(message.contains("confident-share"), "{message}");
+    }
+}
+
+#[test]
+fn views_are_chosen_by_share_and_none_is_an_error_only_if_there_are_steps() {
+    let config =
+        |confident_share, steps| MintConfig { confident_share, steps, ..MintConfig::default() };
+    assert_eq!(config(0.1, 3).chosen(64).expect("some"), 6);
+    assert_eq!(config(1.0, 3).chosen(5).expect("all"), 5);
+    assert_eq!(config(0.1, 0).chosen(4).expect("nothing is chosen without steps"), 0);
+    let message = config(0.1, 1).chosen(9).expect_err("none").to_string();
+    assert!(message.contains("at least 10 views"), "{message}");
+}
+
+#[test]
+fn blocks_are_thirds_of_the_model_and_others_must_exist_in_order() {
+    let clip = small_clip().config;
+    let pass = MintConfig::default().pass(&clip).expect("the blocks exist");
+    assert_eq!((pass.levels, pass.prompted_block), (vec![3, 7, 11], 0));
+    let with = |blocks: &[usize], prompted_block| {
+        let query_blocks = Some(blocks.to_vec());
+        MintConfig { query_blocks, prompted_block, ..MintConfig::default() }.pass(&clip)
+    };
+    let pass = with(&[1, 12], 12).expect("first and last exist");
+    assert_eq!((pass.levels, pass.prompted_block), (vec![0, 11], 11));
+    for blocks in [&[][..], &[0], &[13], &[3, 3], &[4, 2]] {
+        let message = with(blocks, 1).expect_err("no such blocks").to_string();
+        assert!(message.contains("query-blocks"), "{blocks:?}: {message}");
+    }
+    for block in [0, 13] {
+        let message = with(&[1], block).expect_err("no such block").to_string();
+        assert!(message.contains("prompted-block"), "{block}: {message}");
+    }
+}
