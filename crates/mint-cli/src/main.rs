@@ -21,7 +21,10 @@ use crate::args::{Cli, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return output::answer(&answer),
+    };
     output::start_logging();
     let result = match cli.command {
         None => commands::run::run(&cli.run),

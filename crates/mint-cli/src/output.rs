@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::CommandFactory;
@@ -47,10 +48,30 @@ pub fn write_new(file: &Path, contents: &[u8]) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write `{name}`"))
 }
 
-/// Prints a result.
+/// Prints a result. Ends the program if that is not possible.
 pub fn result(text: &str) {
-    // A closed pipe, as with `| head`, is no error.
-    let _ = writeln!(io::stdout(), "{text}");
+    checked(writeln!(io::stdout(), "{text}"));
+}
+
+/// Prints what clap answers instead of a command line: help and the version are results, usage
+/// errors are not. Returns the exit code.
+pub fn answer(answer: &clap::Error) -> ExitCode {
+    let printed = answer.print();
+    if !answer.use_stderr() {
+        checked(printed);
+    }
+    ExitCode::from(answer.exit_code() as u8)
+}
+
+/// Ends the program if a result could not be written: nothing that it may still do is of use then.
+fn checked(written: io::Result<()>) {
+    let Err(error) = written.and_then(|()| io::stdout().flush()) else { return };
+    // Whoever reads has seen enough, as with `| head`.
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        std::process::exit(0);
+    }
+    note(&format!("error: cannot write the results to standard output: {error}"));
+    std::process::exit(1);
 }
 
 /// Prints something worth knowing that is no result.
@@ -68,6 +89,7 @@ pub fn error(error: &anyhow::Error) {
 
 /// Prints a completion script.
 pub fn completions(shell: Shell) {
-    let mut command = Cli::command();
-    clap_complete::generate(shell, &mut command, "mint-cli", &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "mint-cli", &mut script);
+    checked(io::stdout().write_all(&script));
 }
