@@ -1,9 +1,22 @@
 //! Class names from a file of the user's.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// The most that a message quotes of a file, in characters.
+const QUOTED: usize = 60;
+
+/// Names that a header gives the column of names, in order of preference.
+const NAME_COLUMNS: [&str; 6] = ["class_name", "classname", "name", "class", "label", "category"];
+
+/// Names that a header gives the column of class numbers.
+const NUMBER_COLUMNS: [&str; 6] = ["index", "idx", "id", "class_id", "class_index", "number"];
 
 /// A file of class names that cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClassNamesError {
     /// The file cannot be read.
     #[error("cannot read the class names `{}`", file.display())]
@@ -13,35 +26,275 @@ pub enum ClassNamesError {
         /// Why not.
         source: std::io::Error,
     },
-    /// A `.json` file is not a list of texts.
-    #[error("`{}` is not a JSON list of class names", file.display())]
+    /// A `.json` file is not JSON.
+    #[error("the class names `{}` are not valid JSON", file.display())]
     Json {
         /// The file.
         file: PathBuf,
-        /// Why not.
+        /// Why not, with the line.
         source: serde_json::Error,
     },
+    /// The contents are none of the forms that are read.
+    #[error("the class names `{}`: {reason}", file.display())]
+    Form {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, with the line, and what is right.
+        reason: String,
+    },
     /// There is no name in the file.
-    #[error("`{}` holds no class names; write one a line, or a JSON list", file.display())]
+    #[error("`{}` holds no class names; write one per line, or a JSON list", file.display())]
     Empty {
         /// The file.
         file: PathBuf,
     },
 }
 
-/// Reads a JSON list of names (`.json`), or a text file with one name a line.
+/// Reads class names in the order of their classes.
+///
+/// | file | form |
+/// | --- | --- |
+/// | `.json` | a list of names; an object from class numbers to names, to lists that end with a name (`["n01440764", "tench"]`), or from names to class numbers |
+/// | `.csv`, `.tsv` | names alone; or a header with a column such as `name`, and maybe one such as `index`; or class numbers and names |
+/// | other | one name per line; empty lines and lines that start with `#` are skipped; a name may follow its class number and a comma, semicolon, colon or tab |
+///
+/// Texts are UTF-8, or UTF-16 with a byte order mark. Class numbers start at 0 or 1 and leave none out.
+///
+/// # Errors
+///
+/// If the file cannot be read, is in another encoding or form, or holds no names. The message
+/// names the line.
 pub fn read_class_names(file: &Path) -> Result<Vec<String>, ClassNamesError> {
-    let text = std::fs::read_to_string(file)
+    let bytes = std::fs::read(file)
         .map_err(|source| ClassNamesError::Read { file: file.to_owned(), source })?;
-    let names: Vec<String> = if file.extension().is_some_and(|extension| extension == "json") {
-        serde_json::from_str(&text)
-            .map_err(|source| ClassNamesError::Json { file: file.to_owned(), source })?
-    } else {
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        lines.map(str::to_owned).collect()
+    let form = |reason| ClassNamesError::Form { file: file.to_owned(), reason };
+    let text = decode(&bytes).map_err(form)?;
+    let extension = file.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let names = match extension.as_str() {
+        "json" => {
+            let value = serde_json::from_str(&text)
+                .map_err(|source| ClassNamesError::Json { file: file.to_owned(), source })?;
+            from_json(&value).map_err(form)?
+        }
+        "csv" => from_table(&text, b',').map_err(form)?,
+        "tsv" => from_table(&text, b'\t').map_err(form)?,
+        _ => from_lines(&text).map_err(form)?,
     };
-    if names.is_empty() {
-        return Err(ClassNamesError::Empty { file: file.to_owned() });
+    match names.iter().position(|name| name.trim().is_empty()) {
+        _ if names.is_empty() => Err(ClassNamesError::Empty { file: file.to_owned() }),
+        Some(class) => Err(form(format!("the name of class {class} is empty"))),
+        None => Ok(names),
     }
-    Ok(names)
+}
+
+/// The beginning of a text, short enough for a message.
+pub fn quoted(text: &str) -> String {
+    match text.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("`{}...`", text[..end].escape_debug()),
+        None => format!("`{}`", text.escape_debug()),
+    }
+}
+
+/// Text files of Windows start with a byte order mark, and some are UTF-16.
+fn decode(bytes: &[u8]) -> Result<String, String> {
+    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|&pair| unit(pair)).collect();
+        String::from_utf16(&units)
+            .map_err(|_| "it is not valid UTF-16; save it as UTF-8".to_owned())
+    };
+    match bytes {
+        [0xef, 0xbb, 0xbf, rest @ ..] => utf8(rest),
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
+        _ => utf8(bytes),
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<String, String> {
+    String::from_utf8(bytes.to_vec()).map_err(|error| {
+        let valid = &bytes[..error.utf8_error().valid_up_to()];
+        let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
+        format!("line {line} is not UTF-8; save the file as UTF-8")
+    })
+}
+
+fn from_json(value: &Value) -> Result<Vec<String>, String> {
+    const FORMS: &str = "write a list of names, or an object from class numbers to names";
+    match value {
+        Value::Array(entries) => entries
+            .iter()
+            .enumerate()
+            .map(|(class, entry)| {
+                entry.as_str().map(|name| name.trim().to_owned()).ok_or_else(|| {
+                    let entry = quoted(&entry.to_string());
+                    format!("entry {class} of the list is {entry}, which is not a name; {FORMS}")
+                })
+            })
+            .collect(),
+        Value::Object(entries) => {
+            let numbered = entries.iter().map(|(key, value)| {
+                let last = value.as_array().and_then(|list| list.last()).unwrap_or(value);
+                match (key.trim().parse(), last.as_str(), last.as_u64()) {
+                    (Ok(number), Some(name), _) => Ok((number, name.trim().to_owned())),
+                    (_, None, Some(number)) => Ok((number as usize, key.trim().to_owned())),
+                    _ => {
+                        let entry = quoted(&format!("{key}: {value}"));
+                        Err(format!("the entry {entry} is not a class number and a name; {FORMS}"))
+                    }
+                }
+            });
+            in_order(numbered.collect::<Result<_, _>>()?)
+        }
+        other => Err(format!("it holds {}; {FORMS}", quoted(&other.to_string()))),
+    }
+}
+
+/// Names sorted by their class numbers, which must start at 0 or 1 and leave none out.
+fn in_order(numbered: Vec<(usize, String)>) -> Result<Vec<String>, String> {
+    let count = numbered.len();
+    let sorted: BTreeMap<usize, String> = numbered.into_iter().collect();
+    let first = sorted.keys().next().copied().unwrap_or(0);
+    let complete = sorted.keys().enumerate().all(|(index, number)| *number == first + index);
+    if sorted.len() != count || !complete || first > 1 {
+        return Err("its class numbers do not count from 0 or 1, each once".to_owned());
+    }
+    Ok(sorted.into_values().collect())
+}
+
+fn from_table(text: &str, delimiter: u8) -> Result<Vec<String>, String> {
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(false)
+        .trim(csv::Trim::All)
+        .comment(Some(b'#'))
+        .from_reader(text.as_bytes());
+    let rows: Vec<csv::StringRecord> =
+        reader.records().collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    let find = |wanted: &[&str]| {
+        let place = |name: &&str| first.iter().position(|cell| cell.eq_ignore_ascii_case(name));
+        wanted.iter().find_map(place)
+    };
+    let is_number = |cell: &str| cell.parse::<usize>().is_ok();
+    let (names, numbers, rows) = match (find(&NAME_COLUMNS), find(&NUMBER_COLUMNS)) {
+        (Some(names), numbers) => (names, numbers, &rows[1..]),
+        (None, _) if first.len() == 1 => (0, None, &rows[..]),
+        (None, _) if first.len() == 2 && is_number(&first[0]) => (1, Some(0), &rows[..]),
+        (None, _) if first.len() == 2 && is_number(&first[1]) => (0, Some(1), &rows[..]),
+        (None, _) => {
+            return Err(format!(
+                "line 1 has {} columns, of which none is called `name`; say with a header which \
+                 column has the names, or leave the other columns out",
+                first.len()
+            ));
+        }
+    };
+    let Some(numbers) = numbers else {
+        return Ok(rows.iter().map(|row| row[names].to_owned()).collect());
+    };
+    let numbered = rows.iter().map(|row| {
+        let line = row.position().map_or(0, csv::Position::line);
+        let number = row[numbers]
+            .parse()
+            .map_err(|_| format!("line {line}: {} is not a class number", quoted(&row[numbers])))?;
+        Ok((number, row[names].to_owned()))
+    });
+    in_order(numbered.collect::<Result<_, String>>()?)
+}
+
+fn from_lines(text: &str) -> Result<Vec<String>, String> {
+    let lines = text.lines().map(str::trim);
+    let lines: Vec<&str> =
+        lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let numbered = lines.iter().map(|line| {
+        let (number, name) = line.split_once([',', ';', ':', '\t'])?;
+        Some((number.trim().parse().ok()?, name.trim().to_owned()))
+    });
+    match numbered.collect::<Option<Vec<_>>>() {
+        Some(numbered) if !numbered.is_empty() => in_order(numbered),
+        _ => Ok(lines.into_iter().map(str::to_owned).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, contents: impl AsRef<[u8]>) -> Result<Vec<String>, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(name);
+        std::fs::write(&file, contents).expect("a file can be written");
+        read_class_names(&file).map_err(|error| match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        })
+    }
+
+    #[test]
+    fn every_form_gives_the_names_in_the_order_of_their_classes() {
+        for (name, contents) in [
+            ("names.txt", "cat\ndog\n"),
+            ("names", "\u{feff}cat\r\ndog"),
+            ("names.txt", "# two animals\n\n  cat  \ndog\n\n"),
+            ("names.txt", "0,cat\n1,dog\n"),
+            ("names.txt", "1: cat\n2: dog\n"),
+            ("names.txt", "1\tdog\n0\tcat\n"),
+            ("names.json", r#"["cat", "dog"]"#),
+            ("names.json", "\u{feff}[\"cat\", \" dog \"]"),
+            ("names.json", r#"{"1": "dog", "0": "cat"}"#),
+            ("names.json", r#"{"0": ["n02121808", "cat"], "1": ["n02084071", "dog"]}"#),
+            ("names.json", r#"{"dog": 1, "cat": 0}"#),
+            ("names.csv", "cat\ndog\n"),
+            ("names.csv", "index,name\n0,cat\n1,dog\n"),
+            ("names.csv", "Name,Index\r\ndog,1\r\ncat,0\r\n"),
+            ("names.csv", "class_name,notes\ncat,\"a, b\"\ndog,\n"),
+            ("names.CSV", "0,cat\n1,dog\n"),
+            ("names.csv", "dog,2\ncat,1\n"),
+            ("names.tsv", "id\tclass\n0\tcat\n1\tdog\n"),
+        ] {
+            assert_eq!(
+                read(name, contents).as_deref(),
+                Ok(&["cat", "dog"].map(String::from)[..]),
+                "{name}: {contents}"
+            );
+        }
+        let wide = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            "\u{feff}käse\n犬".encode_utf16().flat_map(unit).collect()
+        };
+        for bytes in [wide(u16::to_le_bytes), wide(u16::to_be_bytes)] {
+            assert_eq!(read("names.txt", bytes), Ok(vec!["käse".to_owned(), "犬".to_owned()]));
+        }
+        let commas = "cock, rooster\nhen\n0, rest\n";
+        assert_eq!(
+            read("names.txt", commas).map(|names| names[0].clone()),
+            Ok("cock, rooster".to_owned())
+        );
+    }
+
+    #[test]
+    fn other_contents_are_refused_with_the_line_and_briefly() {
+        for (name, contents, expected) in [
+            ("names.txt", &b"cat\nk\xe4se\n"[..], "line 2 is not UTF-8"),
+            ("names.txt", b"# nothing\n\n", "no class names"),
+            ("names.txt", b"0,cat\n2,dog\n", "count from 0 or 1"),
+            ("names.txt", b"0,cat\n0,dog\n", "count from 0 or 1"),
+            ("names.json", b"[\"cat\", 7]", "entry 1 of the list is `7`"),
+            ("names.json", b"[\"cat\", \"\"]", "class 1 is empty"),
+            ("names.json", b"[[\"cat\", \"kitten\"]]", "entry 0 of the list"),
+            ("names.json", b"{\"a\": \"cat\"}", "not a class number and a name"),
+            ("names.json", b"{\"5\": \"cat\", \"7\": \"dog\"}", "count from 0 or 1"),
+            ("names.json", b"\"cat\"", "a list of names"),
+            ("names.json", b"[\n\"cat\"\n\"dog\"]", "line 3"),
+            ("names.json", b"", "JSON"),
+            ("names.csv", b"cat,kitten\ndog,puppy\n", "none is called `name`"),
+            ("names.csv", b"index,name\nzero,cat\n", "line 2: `zero`"),
+        ] {
+            let message = read(name, contents).expect_err("it is refused");
+            assert!(message.contains(name) && message.contains(expected), "{name}: {message}");
+        }
+        let long = read("names.json", format!("[{:?}, 1, \"{}\"]", "cat", "x".repeat(9_000_000)));
+        assert!(long.expect_err("a number is no name").len() < 500);
+        let long = read("names.json", format!("[{{\"a\": \"{}\"}}]", "x".repeat(9_000_000)));
+        assert!(long.expect_err("an object is no name").len() < 500);
+    }
 }

@@ -26,7 +26,7 @@ mod imagenet;
 mod libjpeg;
 mod test_set;
 
-pub use class_names::{ClassNamesError, read_class_names};
+pub use class_names::{ClassNamesError, quoted, read_class_names};
 pub use decode::{DecodeError, decode};
 pub use image_folder::{FolderError, open_image_folder};
 pub use image_set::{ImageError, ImageSet, LabelledImage, Order, Source};

@@ -53,11 +53,6 @@ impl<'a> ImageViews<'a> {
         self.clip
     }
 
-    /// Number of views.
-    pub fn count(&self) -> usize {
-        self.pixels.dims()[0]
-    }
-
     /// Pixels of all views. Shape: `[view, channel, row, column]`.
     pub fn pixels(&self) -> Tensor<4> {
         self.pixels.clone()

@@ -10,7 +10,10 @@ use mint_tuner::confidence::{confident_count, entropies};
 use mint_tuner::mta::{affinity, find_mode};
 use mint_tuner::tpt::ContextTuning;
 use mint_tuner::zero::votes;
-use mint_tuner::{MtaConfig, PromptLearner, TptConfig};
+use mint_tuner::{
+    ClassSet, ClassTexts, ImageViews, Method, MintConfig, Mta, MtaConfig, PromptLearner, Tpt,
+    TptConfig, Zero, ZeroConfig, ZeroShot,
+};
 use small_clip::{small_clip, tensor, values};
 
 /// Weights of views that depend on affinities, which are products of probabilities: a sum of
@@ -197,4 +200,85 @@ fn mta_finds_the_modes_of_synthetic_views() {
         let output = values(mode.matmul(texts.transpose()) * 100.0);
         assert_close(&what, &output, &recording.floats(&at("output")), Bound::LOGITS);
     }
+}
+
+#[test]
+fn mta_stops_where_a_step_is_shorter_than_the_tolerance() {
+    let recording = Recording::open("mta");
+    let rows = tensor::<2>(&recording, "syn0.features");
+    let texts = tensor::<2>(&recording, "syn0.text");
+    let n_views = rows.dims()[0];
+    let affinity = values(affinity(rows.clone().matmul(texts.transpose()) * 100.0));
+    let rows = values(rows);
+    let mode = |config| find_mode(&config, &rows, &affinity, n_views).expect("enough views");
+    let once = mode(MtaConfig { most_iterations: 1, ..MtaConfig::default() });
+    assert_eq!(mode(MtaConfig { tolerance: 1e9, ..MtaConfig::default() }), once);
+    assert_ne!(mode(MtaConfig { most_iterations: 2, ..MtaConfig::default() }), once);
+}
+
+/// Scores of two images by a method, through the interface that evaluation uses.
+fn scores(clip: &Clip, method: &mut dyn Method) -> Vec<Vec<f32>> {
+    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let names = class_names();
+    method.start_test_set(&ClassSet::new(clip, &tokenizer, &names)).expect("prompts fit");
+    let pass = MintConfig::default().pass(&clip.config).expect("the blocks exist");
+    let classify = |image: usize| {
+        let pixels = tensor::<4>(&Recording::open("pixels"), &format!("img{image}"));
+        let views = ImageViews::new(clip, pixels, &pass);
+        method.classify(&views).expect("the device works").scores
+    };
+    let scores = [0, 1].map(classify).into();
+    assert!(method.memory().expect("the device works").is_none(), "nothing is remembered");
+    assert!(method.memory_lifetime().is_none() && method.can_be_interrupted());
+    scores
+}
+
+#[test]
+fn methods_give_what_their_parts_give() {
+    let clip = small_clip();
+    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let names = class_names();
+    let classes = ClassSet::new(&clip, &tokenizer, &names);
+    let texts = classes.features(&ClassTexts::default()).expect("prompts fit").tensor();
+    let of_images = |part: &dyn Fn(Tensor<2>) -> Vec<f32>| {
+        [0, 1].map(|image| part(embeddings(&clip, image, 16))).to_vec()
+    };
+    let check = |what: &str, ours: Vec<Vec<f32>>, parts: Vec<Vec<f32>>| {
+        for (ours, parts) in ours.iter().zip(&parts) {
+            assert_close(what, ours, parts, Bound::LOGITS);
+        }
+    };
+    let logits = |embeddings: Tensor<2>| clip.logits(embeddings, texts.clone());
+
+    let parts = of_images(&|embeddings| values(logits(embeddings.narrow(0, 0, 1))));
+    check("clip", scores(&clip, &mut ZeroShot::default()), parts);
+
+    let config = MtaConfig::default();
+    let parts = of_images(&|embeddings| {
+        let rows = normalize(embeddings.clone());
+        let affinity = values(affinity(logits(embeddings)));
+        let found = find_mode(&config, &values(rows), &affinity, 16).expect("enough views");
+        let mode = Tensor::<1>::from_floats(found.mode.as_slice(), &Device::flex());
+        values(logits(mode.unsqueeze()))
+    });
+    check("mta", scores(&clip, &mut Mta::new(config.clone(), ClassTexts::default())), parts);
+
+    let config = ZeroConfig { confident_share: 0.3, ..ZeroConfig::default() };
+    let parts = of_images(&|embeddings| {
+        let logits = logits(embeddings);
+        votes(&values(logits.clone()), names.len(), &values(entropies(logits)), 4)
+    });
+    assert_eq!(scores(&clip, &mut Zero::new(config, ClassTexts::default())), parts);
+
+    let config = TptConfig { confident_share: 0.25, steps: 2, ..TptConfig::default() };
+    let start = tensor::<2>(&Recording::open("tpt"), "default.ctx_init");
+    let learner = classes.learner(&start).expect("prompts fit");
+    let parts = of_images(&|embeddings| {
+        let mut tuning = ContextTuning::new(&config, &clip, &learner, embeddings.clone())
+            .expect("views are chosen");
+        tuning.step();
+        tuning.step();
+        values(clip.logits(embeddings.narrow(0, 0, 1), tuning.features()))
+    });
+    check("tpt", scores(&clip, &mut Tpt::new(config.clone(), start)), parts);
 }

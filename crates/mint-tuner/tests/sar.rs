@@ -159,3 +159,34 @@ fn a_prediction_after_the_update_is_another() {
     let message = Sar::new(blocks, &clip, ClassTexts::default()).expect_err("there are 12 blocks");
     assert!(message.to_string().contains("from 1 to 12"), "{message}");
 }
+
+#[test]
+fn a_memory_of_the_start_comes_back_like_one_with_a_velocity() {
+    let clip = small_clip();
+    let config = config(&Recording::open("sar"), "views");
+    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let names = class_names();
+    let classes = ClassSet::new(&clip, &tokenizer, &names);
+    let pass = MintConfig::default().pass(&clip.config).expect("the blocks exist");
+    let start = || {
+        let mut sar = Sar::new(config.clone(), &clip, ClassTexts::default()).expect("it fits");
+        sar.start_test_set(&classes).expect("prompts fit");
+        sar
+    };
+    let classify = |sar: &mut Sar, image: usize| {
+        let views = ImageViews::new(&clip, views(image), &pass);
+        sar.classify(&views).expect("the device works").scores
+    };
+    let mut whole = start();
+    let expected = [0, 1].map(|image| classify(&mut whole, image));
+    for saved_after in [0, 1] {
+        let mut first = start();
+        (0..saved_after).for_each(|image| drop(classify(&mut first, image)));
+        let memory = first.memory().expect("the device works").expect("SAR remembers");
+        let mut second = start();
+        second.restore(&memory, &clip.device).expect("the memory is whole");
+        for image in saved_after..2 {
+            assert_eq!(classify(&mut second, image), expected[image], "after {saved_after}");
+        }
+    }
+}

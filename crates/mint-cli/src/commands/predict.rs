@@ -1,10 +1,11 @@
 //! Classifies images with class names of the user's.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use mint_augment::{ViewConfig, ViewGenerator, ViewSeed};
-use mint_datasets::{ImageSet, LabelledImage, Source, read_class_names};
+use mint_datasets::{ImageSet, LabelledImage, Source, quoted, read_class_names};
 use mint_eval::{
     ConfiguredMethod, Export, MethodId, RunConfig, Start, probabilities, ranking, view_tensor,
 };
@@ -139,19 +140,39 @@ fn best(outcome: &Outcome, temperature: f64, class_names: &[String]) -> Vec<Scor
     ranking(&outcome.scores, SHOWN).into_iter().map(entry).collect()
 }
 
-/// Names divided by commas, or the names in a file.
+/// Names separated by commas, or the names in a file (`-` for standard input).
 fn class_names(text: &str) -> anyhow::Result<Vec<String>> {
-    if Path::new(text).is_file() {
-        return Ok(read_class_names(Path::new(text))?);
+    let path = Path::new(if text == "-" { "/dev/stdin" } else { text });
+    let names: Vec<String> = if path.is_dir() {
+        bail!("`--classes {text}` is a folder; name a file of class names, or write \"cat,dog\"");
+    } else if path.exists() {
+        read_class_names(path)?
+    } else if text.contains(',') {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
+    } else {
+        bail!(
+            "`--classes`: there is no file {}; name a file of class names, or write at least two names such as \"cat,dog\"",
+            quoted(text)
+        );
+    };
+    if names.len() < 2 {
+        bail!(
+            "`--classes {}` has one class only, which every picture would be; give at least two",
+            quoted(text)
+        );
     }
-    let looks_like_file = [".json", ".txt"].iter().any(|end| text.ends_with(end));
-    if !text.contains(',') && (looks_like_file || text.contains(std::path::MAIN_SEPARATOR)) {
-        bail!("the file of class names `{text}` is not there");
-    }
-    let names: Vec<String> =
-        text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    if names.is_empty() {
-        bail!("`--classes` has no names; write some such as \"cat,dog\", or name a file");
+    let mut seen = HashMap::new();
+    for (class, name) in names.iter().enumerate() {
+        if let Some(first) = seen.insert(name, class) {
+            bail!(
+                "`--classes`: {} is name {} and name {} of {}; give each class once",
+                quoted(name),
+                first + 1,
+                class + 1,
+                names.len()
+            );
+        }
     }
     Ok(names)
 }
