@@ -104,6 +104,19 @@ mod tests {
         let turned = (0..4).fold(image.clone(), |turned, _| rotate(&turned, 90));
         assert_eq!(turned, image);
         assert_eq!(rotate(&rotate(&image, 180), 180), image);
+        // Counter-clockwise: the upper right corner becomes the upper left one.
+        assert_eq!(rotate(&image, 90).get_pixel(0, 0), image.get_pixel(8, 0));
+        assert_eq!(rotate(&image, 270).get_pixel(0, 0), image.get_pixel(0, 8));
+        assert_eq!(rotate(&image, -90), rotate(&image, 270));
+    }
+
+    #[test]
+    fn a_quarter_turn_of_an_oblong_image_keeps_its_size() {
+        let image = RgbImage::from_pixel(9, 5, image::Rgb([200, 100, 50]));
+        let turned = rotate(&image, 90);
+        assert_eq!(turned.dimensions(), (9, 5));
+        assert_eq!(*turned.get_pixel(4, 2), image::Rgb([200, 100, 50]));
+        assert_eq!(*turned.get_pixel(0, 0), image::Rgb([0; 3]), "nothing was there");
     }
 
     #[test]

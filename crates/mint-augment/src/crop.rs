@@ -133,6 +133,16 @@ mod tests {
 
     use super::*;
 
+    /// No box of the allowed areas and shapes fits into so long an image, so the fallback is taken.
+    #[test]
+    fn very_long_images_fall_back_to_the_largest_central_box() {
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let wide = RandomResizedCrop::default().sample(4000, 12, &mut rng);
+        assert_eq!(wide, CropBox { top: 0, left: 1992, height: 12, width: 16 });
+        let tall = RandomResizedCrop::default().sample(12, 4000, &mut rng);
+        assert_eq!(tall, CropBox { top: 1992, left: 0, height: 16, width: 12 });
+    }
+
     proptest! {
         #[test]
         fn random_crops_lie_inside_the_image(

@@ -93,6 +93,14 @@ mod tests {
     }
 
     #[test]
+    fn equalizing_leaves_out_the_highest_value_that_occurs() {
+        // Pillow's rule: the step is (700 - 400) / 255 = 1, so 20 becomes 300 / 1, cut off at 255.
+        let image = RgbImage::from_fn(70, 10, |x, _| image::Rgb([if x < 30 { 10 } else { 20 }; 3]));
+        let levels: Vec<u8> = equalize(&image).pixels().map(|pixel| pixel[0]).collect();
+        assert!(levels.chunks(70).all(|row| row[..30] == [0; 30] && row[30..] == [255; 40]));
+    }
+
+    #[test]
     fn the_extreme_arguments_are_identity_or_constant() {
         let image = ramp();
         assert_eq!(posterize(&image, 8), image);

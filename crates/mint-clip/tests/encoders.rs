@@ -139,3 +139,20 @@ fn the_number_of_lanes_changes_no_bit() {
     };
     assert_eq!(encode(1), encode(3));
 }
+
+#[test]
+fn gains_and_offsets_of_norms_are_put_where_they_were_read() {
+    use mint_clip::{ImageEncoder, Lanes};
+    let clip = small_clip();
+    let tower = clip.image.tower();
+    let pixels = tensor::<4>(&Recording::open("pixels"), "img0").narrow(0, 0, 2);
+    let encode = |tower| values(ImageEncoder::new(tower, Lanes::new(1)).forward(pixels.clone()));
+    let parameters = tower.norm_parameters(9);
+    assert_eq!(parameters.dims(), [9, 2, 2, clip.config.vision.width]);
+    let same = tower.with_norm_parameters(&parameters);
+    assert_eq!(values(same.norm_parameters(9)), values(parameters.clone()));
+    assert_eq!(encode(same), encode(tower.clone()));
+    let scaled = tower.with_norm_parameters(&(parameters.clone() * 1.01));
+    assert_eq!(values(scaled.norm_parameters(9)), values(parameters * 1.01));
+    assert_ne!(encode(scaled), encode(tower.clone()));
+}

@@ -80,9 +80,9 @@ impl Builder<'_> {
         let setup = |start| Setup { start, ..Setup::default() };
         let chosen = |start, share| Setup { start, share: Some(share), steps: 0 };
         let (method, setup): (Box<dyn Method>, Setup) = match id {
-            MethodId::Clip => self.zero_shot(id, Texts::Template)?,
-            MethodId::Ensemble => self.zero_shot(id, texts.ensemble)?,
-            MethodId::Coop => self.zero_shot(id, Texts::Context)?,
+            MethodId::Clip => self.zero_shot(Texts::Template)?,
+            MethodId::Ensemble => self.zero_shot(texts.ensemble)?,
+            MethodId::Coop => self.zero_shot(Texts::Context)?,
             MethodId::Cocoop => {
                 let prompts = self.prompts.cocoop.clone().ok_or(SetupError::NoCocoop)?;
                 (Box::new(Cocoop::new(prompts)), setup("checkpoint"))
@@ -126,13 +126,9 @@ impl Builder<'_> {
         Ok(ConfiguredMethod { id, method, setup })
     }
 
-    fn zero_shot(
-        &self,
-        id: MethodId,
-        texts: Texts,
-    ) -> Result<(Box<dyn Method>, Setup), SetupError> {
+    fn zero_shot(&self, texts: Texts) -> Result<(Box<dyn Method>, Setup), SetupError> {
         let (texts, start) = self.texts(texts)?;
-        let method = Box::new(ZeroShot::new(id.name(), texts));
+        let method = Box::new(ZeroShot::new(texts));
         Ok((method, Setup { start, ..Setup::default() }))
     }
 

@@ -50,10 +50,6 @@ impl Cocoop {
 }
 
 impl Method for Cocoop {
-    fn name(&self) -> &'static str {
-        "cocoop"
-    }
-
     fn view_demand(&self) -> ViewDemand {
         ViewDemand::Clean
     }

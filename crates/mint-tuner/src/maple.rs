@@ -66,10 +66,6 @@ impl Maple {
 }
 
 impl Method for Maple {
-    fn name(&self) -> &'static str {
-        "maple"
-    }
-
     fn view_demand(&self) -> ViewDemand {
         ViewDemand::Clean
     }

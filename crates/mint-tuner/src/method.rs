@@ -11,9 +11,6 @@ use crate::pending::Pending;
 
 /// A way to classify images with a frozen CLIP.
 pub trait Method {
-    /// The name used on the command line and in tables.
-    fn name(&self) -> &'static str;
-
     /// How many of an image's views the method looks at.
     fn view_demand(&self) -> ViewDemand;
 

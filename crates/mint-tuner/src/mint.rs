@@ -37,10 +37,6 @@ impl Mint {
 }
 
 impl Method for Mint {
-    fn name(&self) -> &'static str {
-        "mint"
-    }
-
     fn view_demand(&self) -> ViewDemand {
         ViewDemand::All
     }

@@ -68,10 +68,6 @@ impl Mta {
 }
 
 impl Method for Mta {
-    fn name(&self) -> &'static str {
-        "mta"
-    }
-
     fn view_demand(&self) -> ViewDemand {
         ViewDemand::All
     }

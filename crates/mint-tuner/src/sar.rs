@@ -159,10 +159,6 @@ impl Sar {
 }
 
 impl Method for Sar {
-    fn name(&self) -> &'static str {
-        "sar"
-    }
-
     fn view_demand(&self) -> ViewDemand {
         match self.config.batch {
             SarBatch::Views => ViewDemand::All,

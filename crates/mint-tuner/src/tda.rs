@@ -250,10 +250,6 @@ impl Tda {
 }
 
 impl Method for Tda {
-    fn name(&self) -> &'static str {
-        "tda"
-    }
-
     fn view_demand(&self) -> ViewDemand {
         ViewDemand::All
     }

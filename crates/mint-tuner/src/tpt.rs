@@ -126,10 +126,6 @@ impl<'a> ContextTuning<'a> {
 }
 
 impl Method for Tpt {
-    fn name(&self) -> &'static str {
-        "tpt"
-    }
-
     fn view_demand(&self) -> ViewDemand {
         ViewDemand::All
     }

@@ -42,10 +42,6 @@ impl Vte {
 }
 
 impl Method for Vte {
-    fn name(&self) -> &'static str {
-        "vte"
-    }
-
     fn view_demand(&self) -> ViewDemand {
         ViewDemand::All
     }

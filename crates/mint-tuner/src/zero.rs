@@ -43,10 +43,6 @@ impl Zero {
 }
 
 impl Method for Zero {
-    fn name(&self) -> &'static str {
-        "zero"
-    }
-
     fn view_demand(&self) -> ViewDemand {
         ViewDemand::All
     }

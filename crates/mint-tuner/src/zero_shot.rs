@@ -10,29 +10,24 @@ use crate::pending::Pending;
 /// Compares view 0 with fixed texts.
 #[derive(Debug)]
 pub struct ZeroShot {
-    name: &'static str,
     texts: FixedTexts,
 }
 
 impl ZeroShot {
-    /// Under the name of its row.
-    pub fn new(name: &'static str, texts: ClassTexts) -> Self {
-        Self { name, texts: FixedTexts::new(texts) }
+    /// With these texts.
+    pub fn new(texts: ClassTexts) -> Self {
+        Self { texts: FixedTexts::new(texts) }
     }
 }
 
 impl Default for ZeroShot {
     /// The published zero-shot row.
     fn default() -> Self {
-        Self::new("clip", ClassTexts::default())
+        Self::new(ClassTexts::default())
     }
 }
 
 impl Method for ZeroShot {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
     fn view_demand(&self) -> ViewDemand {
         ViewDemand::Clean
     }

@@ -142,6 +142,16 @@ fn zero_breaks_ties_as_recorded() {
     }
 }
 
+#[test]
+fn a_view_with_two_best_classes_shares_its_vote() {
+    let logits = [1.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+    assert_eq!(votes(&logits, 3, &[0.1, 0.2], 2), [0.5, 0.5, 1.0]);
+    // Of equally many votes, the next view decides.
+    assert_eq!(votes(&logits, 3, &[0.2, 0.1], 1), [0.0, 0.0, 1.0]);
+    let tied = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0];
+    assert_eq!(votes(&tied, 3, &[0.1, 0.2, 0.3], 2), [1.0, 2.0, 0.0]);
+}
+
 fn best(votes: &[f32]) -> i64 {
     let largest = votes.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     votes.iter().position(|&vote| vote == largest).expect("there are classes") as i64

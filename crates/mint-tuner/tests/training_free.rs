@@ -9,15 +9,15 @@ use mint_golden::{Bound, Recording, assert_close};
 use mint_tuner::confidence::entropies;
 use mint_tuner::tda::{Caches, Sighting};
 use mint_tuner::{
-    ClassSet, ClassTexts, ImageViews, Method, MintConfig, Tda, TdaConfig, ViewLogits, Vte,
-    VteConfig,
+    ClassSet, ClassTexts, ImageViews, Lifetime, Method, Mint, MintConfig, Sar, SarConfig, Tda,
+    TdaConfig, ViewLogits, Vte, VteConfig,
 };
 use small_clip::{small_clip, tensor, values};
 
 const SHARE: f64 = 0.25;
 
 /// Compares a method's scores of images, of which the first `n_views` views are looked at.
-fn check(clip: &Clip, method: &mut dyn Method, images: usize, n_views: usize) {
+fn check(clip: &Clip, name: &str, method: &mut dyn Method, images: usize, n_views: usize) {
     let recording = Recording::open("views");
     let classes = Recording::open("mint_seq").metadata("classes");
     let names: Vec<String> = serde_json::from_str(&classes).expect("a list of names");
@@ -28,7 +28,7 @@ fn check(clip: &Clip, method: &mut dyn Method, images: usize, n_views: usize) {
         let pixels = tensor::<4>(&Recording::open("pixels"), &format!("img{image}"));
         let views = ImageViews::new(clip, pixels.narrow(0, 0, n_views), &pass);
         let scores = method.classify(&views).expect("the device works").scores;
-        let what = format!("{}.img{image}.scores", method.name());
+        let what = format!("{name}.img{image}.scores");
         assert_close(&what, &scores, &recording.floats(&what), Bound::LOGITS);
     }
 }
@@ -36,14 +36,14 @@ fn check(clip: &Clip, method: &mut dyn Method, images: usize, n_views: usize) {
 #[test]
 fn vte_matches_pytorch() {
     let config = VteConfig { confident_share: SHARE };
-    check(&small_clip(), &mut Vte::new(config, ClassTexts::default()), 5, 16);
+    check(&small_clip(), "vte", &mut Vte::new(config, ClassTexts::default()), 5, 16);
 }
 
 #[test]
 fn tda_matches_pytorch_on_images() {
     let config =
         TdaConfig { confident_share: SHARE, positive_sharpness: 8.0, ..TdaConfig::default() };
-    check(&small_clip(), &mut Tda::new(config, ClassTexts::default()), 8, 6);
+    check(&small_clip(), "tda", &mut Tda::new(config, ClassTexts::default()), 8, 6);
 }
 
 #[test]
@@ -98,4 +98,21 @@ fn too_few_views_are_an_error_that_says_how_many_are_needed() {
     let views = ImageViews::new(&clip, pixels.narrow(0, 0, 1), &pass);
     assert!(tda.classify(&views).is_ok());
     assert!(values(views.embeddings()).iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn methods_say_how_long_they_remember() {
+    assert!(Vte::new(VteConfig::default(), ClassTexts::default()).memory_lifetime().is_none());
+    let tda = Tda::new(TdaConfig::default(), ClassTexts::default());
+    assert_eq!(tda.memory_lifetime(), Some(Lifetime::TestSet));
+    let clip = small_clip();
+    for lifetime in [Lifetime::Run, Lifetime::TestSet, Lifetime::Image] {
+        let config = SarConfig { lifetime, ..SarConfig::default() };
+        let sar = Sar::new(config, &clip, ClassTexts::default()).expect("it fits");
+        assert_eq!(sar.memory_lifetime(), Some(lifetime));
+        let config = MintConfig { bank_lifetime: lifetime, ..MintConfig::default() };
+        let context = tensor::<2>(&Recording::open("mint_seq"), "init.ctx");
+        let mint = Mint::new(config, &clip, context).expect("it fits");
+        assert_eq!(mint.memory_lifetime(), Some(lifetime));
+    }
 }
