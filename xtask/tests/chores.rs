@@ -154,7 +154,9 @@ fn gpu_check_builds_a_stripped_program_and_runs_it() {
         chore
     };
     assert!(success(&mut chore(&["--build-only"])).contains("./mint-cli gpu-check --out results"));
-    success(&mut chore(&["--", "--backend", "cpu", "--tiny"]));
+    let smallest = ["--tiny", "--seconds", "0.01", "--classes", "10", "--method", "zero"];
+    let options = ["--", "--backend", "cpu", "--precision", "f32", "--python", "no-python"];
+    success(&mut chore(&[&options[..], &smallest].concat()));
     assert!(folder.path().join("out/gpu-check.md").is_file());
 }
 

@@ -12,8 +12,8 @@ use programs::{mint_cli, root, xtask};
 /// Folders with documents for users.
 const FOLDERS: [&str; 5] = [".", "docs", "benches/peer", "assets/demo", "configs"];
 
-/// Options of other programs that documents name alone: cargo, Docker, rustpython's pickle.
-const FOREIGN_OPTIONS: [&str; 3] = ["--release", "--features", "--gpus"];
+/// Options of other programs that documents name alone: cargo, Docker, TPT's official code.
+const FOREIGN_OPTIONS: [&str; 4] = ["--release", "--features", "--gpus", "--load"];
 
 /// Files that are the user's, or that a program writes.
 const FOREIGN_FILES: [&str; 2] = ["cubecl.toml", "gpu-check.md"];
