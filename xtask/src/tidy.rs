@@ -80,11 +80,11 @@ const ALONE: [&str; 4] = ["mint-clip", "mint-tuner", "mint-eval", "mint-cli"];
 
 /// Packages below Burn that are compiled once more when a crate is built alone.
 fn built_twice() -> anyhow::Result<Vec<String>> {
-    let below_burn = features(&["--package", "burn"], "normal")?;
-    let everything = features(&["--workspace"], "normal,build,dev")?;
+    let below_burn = features(&["--package", "burn"], "normal,no-proc-macro")?;
+    let everything = features(&["--workspace"], "normal,dev,no-proc-macro")?;
     let mut problems = Vec::new();
     for package in ALONE {
-        let alone = features(&["--package", package], "normal,build")?;
+        let alone = features(&["--package", package], "normal,no-proc-macro")?;
         for (name, features) in alone.iter().filter(|(name, _)| below_burn.contains_key(*name)) {
             let together = everything.get(name).cloned().unwrap_or_default();
             for features in features.difference(&together) {
@@ -97,8 +97,8 @@ fn built_twice() -> anyhow::Result<Vec<String>> {
     Ok(problems)
 }
 
-/// The features of every package, by name and version: one set for programs, maybe another for
-/// build scripts.
+/// The features of every package that becomes a part of programs, by name and version. (What build
+/// scripts and procedural macros use is built with other features.)
 fn features(selection: &[&str], edges: &str) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
     let mut command = cargo();
     command.args(["tree", "--offline", "--prefix", "none", "--format", "{p} {f}", "--edges"]);

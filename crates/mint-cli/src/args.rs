@@ -186,7 +186,8 @@ pub struct PredictArgs {
     /// Image files
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
-    /// Class names divided by commas, or a file: a JSON list, or one name a line
+    /// At least two class names separated by commas, or a file of them (`-` for standard input):
+    /// one per line, a JSON list or object, CSV or TSV
     #[arg(long, value_name = "NAMES|FILE")]
     pub classes: String,
     /// Model, methods and views

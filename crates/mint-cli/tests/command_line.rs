@@ -347,3 +347,40 @@ fn impossible_settings_say_what_to_change() {
     let message = failure(&mint(folder.path(), &arguments));
     assert!(message.contains("weights.safetensors"), "{message}");
 }
+
+#[test]
+fn class_names_that_are_not_meant_are_refused() {
+    let folder = folder();
+    small_set(folder.path(), 1);
+    let image = fs::read_dir(folder.path().join("camel")).expect("a folder").next();
+    let image = image.expect("a picture").expect("an entry").path();
+    let image = image.to_str().expect("a plain name");
+    fs::write(folder.path().join("one.txt"), "camel\n").expect("a file");
+    fs::write(folder.path().join("names.csv"), "index,name\n1,horse\n0,camel\n").expect("a file");
+    let predict = |classes: &str| {
+        let options = ["--method", "clip", "--format", "json"];
+        mint(folder.path(), &[&["predict", image, "--classes", classes], &options[..]].concat())
+    };
+    for (classes, expected) in [
+        ("labels", "no file `labels`"),
+        ("labels.csv", "no file `labels.csv`"),
+        ("camel", "is a folder"),
+        ("one.txt", "one class only"),
+        ("snail,", "one class only"),
+        ("snail,horse,snail", "`snail` is name 1 and name 3 of 3"),
+        ("", "at least two names"),
+    ] {
+        let message = failure(&predict(classes));
+        assert!(
+            message.contains("--classes") && message.contains(expected),
+            "{classes}: {message}"
+        );
+    }
+    let long = failure(&predict(&"x".repeat(100_000)));
+    assert!(long.len() < 500, "{} characters", long.len());
+    let result: Value = serde_json::from_str(&stdout(&predict("names.csv"))).expect("JSON");
+    let best = result["predictions"][0]["best"].as_array().expect("classes");
+    let mut names: Vec<&str> = best.iter().filter_map(|class| class["class"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["camel", "horse"]);
+}
