@@ -57,8 +57,6 @@ pub fn rotate(image: &RgbImage, degrees: i32) -> RgbImage {
     match degrees.rem_euclid(360) {
         0 => image.clone(),
         180 => image::imageops::rotate180(image),
-        90 if width == height => image::imageops::rotate270(image),
-        270 if width == height => image::imageops::rotate90(image),
         angle => Affine::rotation(f64::from(angle), width, height).apply(image),
     }
 }
@@ -103,6 +101,8 @@ mod tests {
         let image = RgbImage::from_fn(9, 9, |x, y| image::Rgb([x as u8, y as u8, (x * y) as u8]));
         let turned = (0..4).fold(image.clone(), |turned, _| rotate(&turned, 90));
         assert_eq!(turned, image);
+        assert_eq!(rotate(&image, 90), image::imageops::rotate270(&image));
+        assert_eq!(rotate(&image, 270), image::imageops::rotate90(&image));
         assert_eq!(rotate(&rotate(&image, 180), 180), image);
         // Counter-clockwise: the upper right corner becomes the upper left one.
         assert_eq!(rotate(&image, 90).get_pixel(0, 0), image.get_pixel(8, 0));
@@ -113,10 +113,12 @@ mod tests {
     #[test]
     fn a_quarter_turn_of_an_oblong_image_keeps_its_size() {
         let image = RgbImage::from_pixel(9, 5, image::Rgb([200, 100, 50]));
-        let turned = rotate(&image, 90);
-        assert_eq!(turned.dimensions(), (9, 5));
-        assert_eq!(*turned.get_pixel(4, 2), image::Rgb([200, 100, 50]));
-        assert_eq!(*turned.get_pixel(0, 0), image::Rgb([0; 3]), "nothing was there");
+        for degrees in [90, 270] {
+            let turned = rotate(&image, degrees);
+            assert_eq!(turned.dimensions(), (9, 5));
+            assert_eq!(*turned.get_pixel(4, 2), image::Rgb([200, 100, 50]));
+            assert_eq!(*turned.get_pixel(0, 0), image::Rgb([0; 3]), "nothing was there");
+        }
     }
 
     #[test]
