@@ -175,7 +175,9 @@ fn a_memory_of_the_start_comes_back_like_one_with_a_velocity() {
     };
     let classify = |sar: &mut Sar, image: usize| {
         let views = ImageViews::new(&clip, views(image), &pass);
-        sar.classify(&views).expect("the device works").scores
+        let outcome = sar.classify(&views).expect("the device works");
+        assert_eq!(outcome.steps.len(), 1, "the update is reported");
+        outcome.scores
     };
     let mut whole = start();
     let expected = [0, 1].map(|image| classify(&mut whole, image));
