@@ -384,3 +384,27 @@ fn class_names_that_are_not_meant_are_refused() {
     names.sort_unstable();
     assert_eq!(names, ["camel", "horse"]);
 }
+
+#[test]
+fn a_picture_that_cannot_be_read_costs_no_other_picture_its_result() {
+    let folder = folder();
+    small_set(folder.path(), 2);
+    let mut images: Vec<String> = fs::read_dir(folder.path().join("camel"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path().display().to_string())
+        .collect();
+    images.sort();
+    fs::write(folder.path().join("empty.jpg"), "").expect("a file");
+    let predict = |names: &[&str]| {
+        let options = ["--classes", "camel,horse", "--method", "clip", "--format", "json"];
+        mint(folder.path(), &[&["predict"], names, &options[..]].concat())
+    };
+    let output = predict(&[&images[0], "empty.jpg", &images[1]]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("empty.jpg") && message.contains("1 of 3 pictures"), "{message}");
+    let result: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let predictions = result["predictions"].as_array().expect("a list");
+    let paths: Vec<&str> = predictions.iter().filter_map(|entry| entry["path"].as_str()).collect();
+    assert_eq!(paths, [&images[0], &images[1]]);
+}

@@ -20,6 +20,8 @@ use crate::output;
 const SHOWN: usize = 5;
 
 /// Classifies the images one after the other and prints the best classes of each.
+///
+/// A picture that cannot be read is named, and the others are classified all the same.
 pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let class_names = class_names(&args.classes)?;
     let config = resolve_config(&args.model, RunConfig::default())?;
@@ -60,8 +62,16 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         }
     };
     let mut results = Vec::new();
+    let mut unreadable = 0;
     for (index, path) in args.images.iter().enumerate() {
-        let image = images.load(index)?;
+        let image = match images.load(index) {
+            Ok(image) => image,
+            Err(error) => {
+                output::error(&error.into());
+                unreadable += 1;
+                continue;
+            }
+        };
         let seed = ViewSeed { seed: config.seed, image: index as u64 };
         let views = generator.views(&image, seed)?;
         if let Some(export) = &export {
@@ -78,6 +88,9 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     match args.format {
         Format::Json => output::result(&as_json(&results)?),
         Format::Text | Format::Markdown => results.iter().for_each(Prediction::print),
+    }
+    if unreadable > 0 {
+        bail!("{unreadable} of {} pictures could not be read", args.images.len());
     }
     Ok(())
 }
