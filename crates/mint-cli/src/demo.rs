@@ -107,6 +107,7 @@ fn open_set(letter: &str, title: &str) -> anyhow::Result<ImageSet> {
     Ok(ImageSet {
         id: format!("demo-{letter}"),
         title: format!("demo-{letter} ({title})"),
+        test_set: None,
         class_names,
         images,
         warnings: Vec::new(),

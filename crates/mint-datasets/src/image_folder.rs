@@ -115,6 +115,7 @@ impl TestSet {
         Ok(ImageSet {
             id: self.id().to_owned(),
             title: self.title().to_owned(),
+            test_set: Some(self),
             class_names: self.classes().iter().map(|class| class.name.clone()).collect(),
             images,
             warnings,
@@ -150,6 +151,7 @@ pub fn open_image_folder(
     Ok(ImageSet {
         id: name.clone().into_owned(),
         title: name.into_owned(),
+        test_set: None,
         class_names: class_names.unwrap_or(folders),
         images,
         warnings: Vec::new(),

@@ -9,6 +9,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::decode::{DecodeError, decode};
+use crate::test_set::TestSet;
 
 /// A test set whose files were found.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct ImageSet {
     pub id: String,
     /// Name used in tables.
     pub title: String,
+    /// The published test set that this is; `None` for folders of the user's.
+    pub test_set: Option<TestSet>,
     /// Names of the classes in label order.
     pub class_names: Vec<String>,
     /// All images, ordered by folder and file name.

@@ -31,6 +31,7 @@ fn images_come_in_order_a_few_ahead_and_damaged_ones_as_errors() {
     let set = Arc::new(ImageSet {
         id: "bitmaps".to_owned(),
         title: "bitmaps".to_owned(),
+        test_set: None,
         class_names: vec!["pixel".to_owned()],
         images: images.collect(),
         warnings: Vec::new(),

@@ -196,6 +196,7 @@ fn listed_images(paths: &[PathBuf], class_names: Vec<String>) -> ImageSet {
     ImageSet {
         id: "images".to_owned(),
         title: "images".to_owned(),
+        test_set: None,
         class_names,
         images: paths.iter().map(image).collect(),
         warnings: Vec::new(),

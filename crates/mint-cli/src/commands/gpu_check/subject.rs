@@ -116,6 +116,7 @@ fn photographs(folder: &Path, seed: u64) -> anyhow::Result<ImageSet> {
     Ok(ImageSet {
         id: "photographs".to_owned(),
         title: "photographs".to_owned(),
+        test_set: None,
         class_names: Vec::new(),
         images,
         warnings: Vec::new(),
