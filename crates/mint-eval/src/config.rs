@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use mint_clip::Precision;
-use mint_tuner::{MintConfig, MtaConfig, SarConfig, TdaConfig, TptConfig, VteConfig, ZeroConfig};
+use mint_tuner::{
+    MethodError, MintConfig, MtaConfig, SarConfig, TdaConfig, TptConfig, VteConfig, ZeroConfig,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::method_id::MethodId;
@@ -220,33 +222,71 @@ impl From<Shard> for String {
     }
 }
 
+/// The most views of an image. More would not fit into any machine's memory.
+const MOST_VIEWS: usize = 4096;
+
 /// A configuration that makes no sense.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
+pub enum ConfigError {
+    /// There is nothing to run.
+    #[error("no method is left to run; name one with `--method`")]
+    NoMethod,
+    /// A method is named twice.
+    #[error("`{}` is named twice among the methods", .0.name())]
+    Twice(MethodId),
+    /// There are no views, or far too many.
+    #[error("`views` is {0}: it must be from 1 to {MOST_VIEWS}")]
+    Views(usize),
+    /// Logits cannot be divided by this.
+    #[error("`temperature` is {0}: it must be a number above 0")]
+    Temperature(f64),
+    /// The settings of a method make no sense.
+    #[error("{} cannot run with these settings", method.title())]
+    Method {
+        /// The method.
+        method: MethodId,
+        /// Which setting, and what it may be.
+        source: MethodError,
+    },
+}
 
 impl RunConfig {
     /// Checks what does not depend on the model.
+    ///
+    /// # Errors
+    ///
+    /// If a setting of the run, or of a method that it runs, makes no sense.
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.methods.is_empty() {
-            return Err(ConfigError("no method is left to run; name one with `--method`".into()));
+            return Err(ConfigError::NoMethod);
+        }
+        if !(1..=MOST_VIEWS).contains(&self.views) {
+            return Err(ConfigError::Views(self.views));
         }
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return Err(ConfigError(format!(
-                "`temperature` is {}: it must be above 0",
-                self.temperature
-            )));
+            return Err(ConfigError::Temperature(self.temperature));
         }
-        let twice = self
-            .methods
-            .iter()
-            .enumerate()
-            .find(|(index, method)| self.methods[..*index].contains(method));
-        if let Some((_, method)) = twice {
-            return Err(ConfigError(format!(
-                "`{}` is named twice among the methods",
-                method.name()
-            )));
+        for (index, &method) in self.methods.iter().enumerate() {
+            if self.methods[..index].contains(&method) {
+                return Err(ConfigError::Twice(method));
+            }
+            let checked = match method {
+                MethodId::Tpt => self.tpt.check(self.views),
+                MethodId::Sar => self.sar.check(),
+                MethodId::Mta => self.mta.check(self.views),
+                MethodId::Zero => self.zero.check(self.views),
+                MethodId::Mint => {
+                    self.mint.check().and_then(|()| self.mint.chosen(self.views).map(drop))
+                }
+                MethodId::Tda => self.tda.check(self.views),
+                MethodId::Vte => self.vte.check(self.views),
+                MethodId::Clip
+                | MethodId::Ensemble
+                | MethodId::Coop
+                | MethodId::Cocoop
+                | MethodId::Maple => Ok(()),
+            };
+            checked.map_err(|source| ConfigError::Method { method, source })?;
         }
         Ok(())
     }

@@ -3,10 +3,10 @@
 use mint_clip::{ClipConfig, PassConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::confidence::confident_count;
 use crate::method::MethodError;
 use crate::optimizer::OptimizerConfig;
 use crate::retrieval::UsageScaling;
+use crate::settings;
 
 /// Configuration of MINT.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,29 +109,26 @@ impl MintConfig {
         })
     }
 
-    /// How many of `views` views are chosen; none is an error.
+    /// How many of `views` views are chosen.
+    ///
+    /// # Errors
+    ///
+    /// If none is, and there are steps.
     pub fn chosen(&self, views: usize) -> Result<usize, MethodError> {
-        let chosen = confident_count(views, self.confident_share);
-        if chosen == 0 && self.steps > 0 {
-            return Err(MethodError::no_confident_view(self.confident_share, views));
-        }
-        Ok(chosen.min(views))
+        if self.steps == 0 { Ok(0) } else { settings::chosen(views, self.confident_share) }
     }
 
-    /// Checks what does not depend on the model.
+    /// Checks what depends neither on the model nor on the views.
+    ///
+    /// # Errors
+    ///
+    /// If a setting makes no sense.
     pub fn check(&self) -> Result<(), MethodError> {
-        if self.picks_per_block == 0 || self.picks_per_block > self.bank_slots {
-            return Err(MethodError::Config(format!(
-                "`picks-per-block` is {}: it must be from 1 to `bank-slots`, which is {}",
-                self.picks_per_block, self.bank_slots
-            )));
-        }
-        if !(self.confident_share > 0.0 && self.confident_share <= 1.0) {
-            return Err(MethodError::Config(format!(
-                "`confident-share` is {}: it must be above 0 and at most 1",
-                self.confident_share
-            )));
-        }
-        Ok(())
+        settings::whole("bank-slots", self.bank_slots, 1..=settings::MOST_SLOTS)?;
+        settings::whole("picks-per-block", self.picks_per_block, 1..=self.bank_slots)?;
+        settings::whole("steps", self.steps, 0..=settings::MOST_STEPS)?;
+        settings::share("confident-share", self.confident_share)?;
+        settings::finite("distance-weight", self.distance_weight)?;
+        self.optimizer.check()
     }
 }

@@ -30,6 +30,7 @@ mod pending;
 mod prompt_learner;
 mod retrieval;
 pub mod sar;
+mod settings;
 pub mod tda;
 pub mod tpt;
 mod vte;

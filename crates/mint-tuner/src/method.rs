@@ -99,9 +99,12 @@ pub struct StepSummary {
 }
 
 impl StepSummary {
-    /// Reads the values, each of shape `[1]`.
-    pub(crate) fn new(loss: Tensor<1>, entropy: Tensor<1>) -> Result<Self, MethodError> {
-        Ok(Self { loss: read_vector(loss)?[0], entropy: read_vector(entropy)?[0] })
+    /// Checks the values of the step with this number, counted from 1.
+    pub(crate) fn new(step: usize, loss: f32, entropy: f32) -> Result<Self, MethodError> {
+        if loss.is_finite() && entropy.is_finite() {
+            return Ok(Self { loss, entropy });
+        }
+        Err(MethodError::Diverged { step })
     }
 }
 
@@ -117,23 +120,34 @@ pub enum MethodError {
     /// A memory that was saved cannot be used.
     #[error("the saved memory has no usable `{0}`")]
     Memory(String),
+    /// Adaptation led to numbers that are not finite.
+    #[error("the adaptation diverged at step {step}; lower `learning-rate`")]
+    Diverged {
+        /// The step, counted from 1.
+        step: usize,
+    },
+    /// The model's own numbers are not finite.
+    #[error(
+        "the model gives scores that are not finite numbers; are the weights and prompts damaged?"
+    )]
+    NotFinite,
     /// The device failed.
     #[error("the device could not deliver a result: {0}")]
     Device(String),
 }
 
 impl MethodError {
+    /// Scores that are not finite are the fault of the steps before them, if there were any.
+    pub(crate) fn after_steps(self, steps: usize) -> Self {
+        match self {
+            Self::NotFinite if steps > 0 => Self::Diverged { step: steps },
+            other => other,
+        }
+    }
+
     /// What the device reports.
     pub(crate) fn device(error: impl std::fmt::Debug) -> Self {
         Self::Device(format!("{error:?}"))
-    }
-
-    /// A share of the views that is less than one view.
-    pub(crate) fn no_confident_view(share: f64, views: usize) -> Self {
-        Self::Config(format!(
-            "a confident share of {share} chooses none of {views} views; use at least {} views",
-            (1.0 / share).ceil()
-        ))
     }
 }
 
@@ -142,7 +156,17 @@ pub(crate) fn read_scores(logits: Tensor<2>) -> Result<Vec<f32>, MethodError> {
     read_vector(logits.squeeze_dim(0))
 }
 
-/// Reads values back from the device.
+/// Reads values back from the device; an error if one is not finite.
 pub(crate) fn read_vector(values: Tensor<1>) -> Result<Vec<f32>, MethodError> {
+    let values = read_unchecked(values)?;
+    if values.iter().all(|value| value.is_finite()) {
+        Ok(values)
+    } else {
+        Err(MethodError::NotFinite)
+    }
+}
+
+/// Reads values back from the device, whatever they are.
+pub(crate) fn read_unchecked(values: Tensor<1>) -> Result<Vec<f32>, MethodError> {
     values.try_into_vec_as::<f32>().map_err(MethodError::device)
 }

@@ -13,6 +13,7 @@ use crate::class_texts::{ClassTexts, FixedTexts};
 use crate::image_views::ImageViews;
 use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores, read_vector};
 use crate::pending::Pending;
+use crate::settings;
 
 /// Configuration of MTA. The defaults are the published code's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,35 @@ impl Default for MtaConfig {
             nearest_share: 0.3,
             most_iterations: 5,
             tolerance: 1e-6,
+        }
+    }
+}
+
+impl MtaConfig {
+    /// Checks the settings for images of so many views.
+    ///
+    /// # Errors
+    ///
+    /// If a setting makes no sense.
+    pub fn check(&self, views: usize) -> Result<(), MethodError> {
+        settings::not_negative("lambda-y", self.lambda_y.into())?;
+        settings::not_negative("lambda-q", self.lambda_q.into())?;
+        settings::share("nearest-share", self.nearest_share)?;
+        settings::whole("most-iterations", self.most_iterations, 0..=settings::MOST_STEPS)?;
+        settings::not_negative("tolerance", self.tolerance.into())?;
+        self.nearest(views).map(|_| ())
+    }
+
+    /// How many of the other views a view's bandwidth is made of; none is an error.
+    fn nearest(&self, views: usize) -> Result<usize, MethodError> {
+        let others = views.saturating_sub(1);
+        match (self.nearest_share * others as f64) as usize {
+            0 => Err(MethodError::Config(format!(
+                "MTA looks at the nearest {} of the other views, which is none of {others}; use at least {} views",
+                self.nearest_share,
+                1 + (1.0 / self.nearest_share).ceil() as usize
+            ))),
+            nearest => Ok(nearest),
         }
     }
 }
@@ -161,15 +191,7 @@ fn iterate(config: &MtaConfig, point: &mut Vec<f32>, step: impl Fn(&[f32]) -> Ve
 
 /// `h_p^2 = 1/2` of the mean squared distance to the nearest other views.
 fn bandwidths(config: &MtaConfig, views: &[&[f32]]) -> Result<Vec<f32>, MethodError> {
-    let nearest = (config.nearest_share * (views.len() - 1) as f64) as usize;
-    if nearest == 0 {
-        return Err(MethodError::Config(format!(
-            "MTA looks at the nearest {} of the other views, which is none of {}; use at least {} views",
-            config.nearest_share,
-            views.len() - 1,
-            1 + (1.0 / config.nearest_share).ceil() as usize
-        )));
-    }
+    let nearest = config.nearest(views.len())?;
     let bandwidth = |view: &&[f32]| {
         let mut distances: Vec<f32> = views.iter().map(|other| distance(view, other)).collect();
         distances.sort_by(f32::total_cmp);

@@ -3,6 +3,9 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use crate::method::MethodError;
+use crate::settings;
+
 /// Settings of AdamW. The defaults are those of the official code (and of PyTorch, but for the
 /// learning rate).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -21,6 +24,21 @@ pub struct OptimizerConfig {
 impl Default for OptimizerConfig {
     fn default() -> Self {
         Self { learning_rate: 5e-3, betas: (0.9, 0.999), epsilon: 1e-8, weight_decay: 0.01 }
+    }
+}
+
+impl OptimizerConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is no number, or out of its range.
+    pub fn check(&self) -> Result<(), MethodError> {
+        settings::not_negative("learning-rate", self.learning_rate)?;
+        settings::decay("betas", self.betas.0)?;
+        settings::decay("betas", self.betas.1)?;
+        settings::not_negative("epsilon", self.epsilon)?;
+        settings::not_negative("weight-decay", self.weight_decay)
     }
 }
 

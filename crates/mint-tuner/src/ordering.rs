@@ -16,7 +16,8 @@ pub fn smallest_per_row(values: Tensor<2>, k: usize) -> Tensor<2, Int> {
     for _ in 0..k {
         let smallest = remaining.clone().min_dim(1).expand([rows, columns]);
         let others = remaining.clone().not_equal(smallest);
-        let pick = positions.clone().mask_fill(others, columns as i64).min_dim(1);
+        // The last column where nothing equals the smallest, as with NaN: a valid index anyway.
+        let pick = positions.clone().mask_fill(others, columns as i64 - 1).min_dim(1);
         let taken = positions.clone().equal(pick.clone().expand([rows, columns]));
         remaining = remaining.mask_fill(taken, f32::INFINITY);
         picks.push(pick);

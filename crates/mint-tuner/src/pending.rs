@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::method::{MethodError, Outcome, StepSummary, read_scores};
+use crate::method::{MethodError, Outcome, StepSummary, read_scores, read_unchecked};
 
 /// What a method will say about an image once its numbers are read.
 ///
@@ -29,9 +29,12 @@ impl Pending {
     /// Logits of view 0 `[1, class]`, and loss and entropy `[1]` of each step.
     pub fn adapted(logits: Tensor<2>, steps: Vec<[Tensor<1>; 2]>) -> Self {
         Self::later(|| {
-            let scores = read_scores(logits)?;
-            let summary = |[loss, entropy]: [Tensor<1>; 2]| StepSummary::new(loss, entropy);
-            let steps = steps.into_iter().map(summary).collect::<Result<_, _>>()?;
+            let summary = |(step, [loss, entropy]): (usize, [Tensor<1>; 2])| {
+                StepSummary::new(step, read_unchecked(loss)?[0], read_unchecked(entropy)?[0])
+            };
+            let steps: Vec<StepSummary> =
+                (1..).zip(steps).map(summary).collect::<Result<_, _>>()?;
+            let scores = read_scores(logits).map_err(|error| error.after_steps(steps.len()))?;
             Ok(Outcome { steps, ..Outcome::logits(scores) })
         })
     }

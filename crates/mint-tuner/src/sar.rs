@@ -15,6 +15,7 @@ use crate::memory::Memory;
 use crate::method::{Method, MethodError, Outcome, StepSummary, ViewDemand, read_scores};
 use crate::norm_tuning::{NormObjective, NormTuning};
 use crate::pending::Pending;
+use crate::settings;
 
 /// Configuration of SAR. The defaults are the published code's for vision transformers, with the
 /// views of one image as a batch.
@@ -87,7 +88,22 @@ impl Default for SarConfig {
 }
 
 impl SarConfig {
-    fn check(&self, blocks: usize) -> Result<usize, MethodError> {
+    /// Checks what does not depend on the model.
+    ///
+    /// # Errors
+    ///
+    /// If a setting makes no sense.
+    pub fn check(&self) -> Result<(), MethodError> {
+        settings::not_negative("margin", self.margin)?;
+        settings::not_negative("learning-rate", self.learning_rate)?;
+        settings::not_negative("momentum", self.momentum)?;
+        settings::not_negative("perturbation", self.perturbation)?;
+        settings::finite("recovery-threshold", self.recovery_threshold)?;
+        settings::decay("average-decay", self.average_decay)?;
+        settings::whole("steps", self.steps, 0..=settings::MOST_STEPS)
+    }
+
+    fn adapted(&self, blocks: usize) -> Result<usize, MethodError> {
         let adapted = self.adapted_blocks.unwrap_or((blocks * 3 / 4).max(1));
         if !(1..=blocks).contains(&adapted) {
             return Err(MethodError::Config(format!(
@@ -122,7 +138,7 @@ pub struct Sar {
 impl Sar {
     /// With fixed texts.
     pub fn new(config: SarConfig, clip: &Clip, texts: ClassTexts) -> Result<Self, MethodError> {
-        let adapted = config.check(clip.config.vision.layers)?;
+        let adapted = config.adapted(clip.config.vision.layers)?;
         let tuning = NormTuning::new(clip.image.tower().norm_parameters(adapted));
         Ok(Self { config, texts: FixedTexts::new(texts), tuning, waiting: Vec::new() })
     }
@@ -142,11 +158,12 @@ impl Sar {
             NormObjective::new(clip, self.texts.features().tensor(), self.config.margin);
         let mut logits = None;
         let mut steps = Vec::with_capacity(self.config.steps);
-        for _ in 0..self.config.steps {
-            let update = self.tuning.update(&self.config, &objective, pixels)?;
+        for step in 1..=self.config.steps {
+            let update = self.tuning.update(&self.config, &objective, pixels);
+            let update = update.map_err(|error| error.after_steps(step))?;
             logits = logits.or(Some(update.logits));
-            let summary = |loss: f64| StepSummary { loss: loss as f32, entropy: loss as f32 };
-            steps.extend(update.loss.map(summary));
+            let summary = |loss: f64| StepSummary::new(step, loss as f32, loss as f32);
+            steps.extend(update.loss.map(summary).transpose()?);
         }
         Ok((logits, steps))
     }
@@ -199,7 +216,10 @@ impl Method for Sar {
             (SarPrediction::BeforeUpdate, Some(before)) => before,
             _ => self.logits(clip, views.clean_pixels()),
         };
-        Ok(Pending::later(|| Ok(Outcome { steps, ..Outcome::logits(read_scores(logits)?) })))
+        Ok(Pending::later(|| {
+            let scores = read_scores(logits).map_err(|error| error.after_steps(steps.len()))?;
+            Ok(Outcome { steps, ..Outcome::logits(scores) })
+        }))
     }
 
     fn memory_lifetime(&self) -> Option<Lifetime> {

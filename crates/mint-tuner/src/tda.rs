@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
 use crate::class_texts::{ClassTexts, FixedTexts};
-use crate::confidence::confident_count;
 use crate::config::Lifetime;
 use crate::image_views::{ImageViews, ViewLogits};
 use crate::memory::Memory;
 use crate::method::{Method, MethodError, Outcome, ViewDemand, read_vector};
 use crate::ordering::smallest;
 use crate::pending::Pending;
+use crate::settings;
 
 /// Configuration of TDA. The defaults are the published code's for ImageNet; it has others for other
 /// sets, which are not used here: no number depends on the test set.
@@ -58,6 +58,35 @@ impl Default for TdaConfig {
             uncertain: (0.2, 0.5),
             excluded: (0.03, 1.0),
         }
+    }
+}
+
+impl TdaConfig {
+    /// Checks the settings for images of so many views.
+    ///
+    /// # Errors
+    ///
+    /// If a setting makes no sense.
+    pub fn check(&self, views: usize) -> Result<(), MethodError> {
+        settings::share("confident-share", self.confident_share)?;
+        if views > 1 {
+            settings::chosen(views, self.confident_share)?;
+        }
+        settings::whole("positive-slots", self.positive_slots, 0..=settings::MOST_SLOTS)?;
+        settings::whole("negative-slots", self.negative_slots, 0..=settings::MOST_SLOTS)?;
+        for (name, value) in [
+            ("positive-weight", self.positive_weight),
+            ("positive-sharpness", self.positive_sharpness),
+            ("negative-weight", self.negative_weight),
+            ("negative-sharpness", self.negative_sharpness),
+            ("uncertain", self.uncertain.0),
+            ("uncertain", self.uncertain.1),
+            ("excluded", self.excluded.0),
+            ("excluded", self.excluded.1),
+        ] {
+            settings::finite(name, value)?;
+        }
+        Ok(())
     }
 }
 
@@ -108,11 +137,7 @@ impl Sighting {
     ) -> Result<Self, MethodError> {
         let n_views = logits.dims()[0];
         let share = if n_views == 1 { 1.0 } else { config.confident_share };
-        let count = confident_count(n_views, share);
-        if count == 0 {
-            return Err(MethodError::no_confident_view(share, n_views));
-        }
-        let confident = smallest(entropies, count);
+        let confident = smallest(entropies, settings::chosen(n_views, share)?);
         let mean = |rows: Tensor<2>| {
             read_vector(rows.select(0, confident.clone()).mean_dim(0).squeeze_dim(0))
         };

@@ -10,13 +10,14 @@ use mint_clip::Clip;
 use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
-use crate::confidence::{confident_count, confident_views};
+use crate::confidence::confident_views;
 use crate::image_views::ImageViews;
 use crate::method::{Method, MethodError, ViewDemand};
 use crate::objective::marginal_entropy;
 use crate::optimizer::{OptimizerConfig, TensorOptimizer};
 use crate::pending::Pending;
 use crate::prompt_learner::PromptLearner;
+use crate::settings;
 
 /// Configuration of TPT. The defaults are the published code's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,21 @@ pub struct TptConfig {
 impl Default for TptConfig {
     fn default() -> Self {
         Self { confident_share: 0.1, steps: 1, optimizer: OptimizerConfig::default() }
+    }
+}
+
+impl TptConfig {
+    /// Checks the settings for images of so many views.
+    ///
+    /// # Errors
+    ///
+    /// If a setting makes no sense.
+    pub fn check(&self, views: usize) -> Result<(), MethodError> {
+        settings::whole("steps", self.steps, 0..=settings::MOST_STEPS)?;
+        if self.steps > 0 {
+            settings::confident_share(self.confident_share, views)?;
+        }
+        self.optimizer.check()
     }
 }
 
@@ -81,12 +97,12 @@ impl<'a> ContextTuning<'a> {
         embeddings: Tensor<2>,
     ) -> Result<Self, MethodError> {
         let n_views = embeddings.dims()[0];
-        let n_chosen = confident_count(n_views, config.confident_share);
-        if n_chosen == 0 && config.steps > 0 {
-            return Err(MethodError::no_confident_view(config.confident_share, n_views));
-        }
+        let n_chosen = match config.steps {
+            0 => 1,
+            _ => settings::chosen(n_views, config.confident_share)?,
+        };
         let logits = clip.logits(embeddings.clone(), learner.start_features());
-        let chosen = embeddings.select(0, confident_views(logits, n_chosen.max(1)));
+        let chosen = embeddings.select(0, confident_views(logits, n_chosen));
         let optimizer = TensorOptimizer::new(&config.optimizer);
         Ok(Self { clip, learner, chosen, context: None, optimizer })
     }

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
 use crate::class_texts::{ClassTexts, FixedTexts};
-use crate::confidence::confident_count;
 use crate::image_views::{ImageViews, ViewLogits};
 use crate::method::{Method, MethodError, ViewDemand};
 use crate::ordering::smallest;
 use crate::pending::Pending;
+use crate::settings;
 
 /// Configuration of VTE. The default is the published code's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,17 @@ pub struct VteConfig {
 impl Default for VteConfig {
     fn default() -> Self {
         Self { confident_share: 0.1 }
+    }
+}
+
+impl VteConfig {
+    /// Checks the settings for images of so many views.
+    ///
+    /// # Errors
+    ///
+    /// If a setting makes no sense.
+    pub fn check(&self, views: usize) -> Result<(), MethodError> {
+        settings::confident_share(self.confident_share, views)
     }
 }
 
@@ -53,11 +64,7 @@ impl Method for Vte {
     fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
         let ViewLogits { logits, entropies } = views.logits(self.texts.features());
         let n_views = logits.dims()[0];
-        let share = self.config.confident_share;
-        let count = confident_count(n_views, share);
-        if count == 0 {
-            return Err(MethodError::no_confident_view(share, n_views));
-        }
+        let count = settings::chosen(n_views, self.config.confident_share)?;
         // The mean of unit vectors is not made a unit vector again. Logits are linear in the image,
         // so those of the mean are the mean of the views'.
         let mean = logits.select(0, smallest(entropies, count)).mean_dim(0);

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
 use crate::class_texts::{ClassTexts, FixedTexts};
-use crate::confidence::confident_count;
 use crate::image_views::{ImageViews, ViewLogits};
 use crate::method::{Method, MethodError, Outcome, ViewDemand, read_vector};
 use crate::ordering::ascending;
 use crate::pending::Pending;
+use crate::settings;
 
 /// Configuration of ZERO.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,17 @@ pub struct ZeroConfig {
 impl Default for ZeroConfig {
     fn default() -> Self {
         Self { confident_share: 0.3 }
+    }
+}
+
+impl ZeroConfig {
+    /// Checks the settings for images of so many views.
+    ///
+    /// # Errors
+    ///
+    /// If a setting makes no sense.
+    pub fn check(&self, views: usize) -> Result<(), MethodError> {
+        settings::confident_share(self.confident_share, views)
     }
 }
 
@@ -54,11 +65,7 @@ impl Method for Zero {
     fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
         let ViewLogits { logits, entropies } = views.logits(self.texts.features());
         let [n_views, n_classes] = logits.dims();
-        let share = self.config.confident_share;
-        let n_voters = confident_count(n_views, share);
-        if n_voters == 0 {
-            return Err(MethodError::no_confident_view(share, n_views));
-        }
+        let n_voters = settings::chosen(n_views, self.config.confident_share)?;
         Ok(Pending::later(move || {
             let entropies = read_vector(entropies)?;
             let logits = read_vector(logits.reshape([n_views * n_classes]))?;

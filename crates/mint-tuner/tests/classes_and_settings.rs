@@ -84,6 +84,12 @@ fn settings_are_accepted_up_to_their_limits_and_refused_beyond() {
         let message = config.check().expect_err("no share").to_string();
         assert!(message.contains("confident-share"), "{message}");
     }
+    for rate in [-1.0, f64::NAN, f64::INFINITY] {
+        let mut config = MintConfig::default();
+        config.optimizer.learning_rate = rate;
+        let message = config.check().expect_err("no step size").to_string();
+        assert!(message.contains("learning-rate"), "{message}");
+    }
 }
 
 #[test]

@@ -7,8 +7,9 @@ use burn::tensor::Tensor;
 use mint_clip::{Clip, Tokenizer};
 use mint_golden::Recording;
 use mint_tuner::{
-    ClassSet, DistanceSign, ImageViews, Lifetime, MemoryBank, Method, Mint, MintConfig,
-    UsageScaling, ZeroShot,
+    ClassSet, ClassTexts, DistanceSign, ImageViews, Lifetime, MemoryBank, Method, MethodError,
+    Mint, MintConfig, Mta, MtaConfig, Sar, SarConfig, Tda, TdaConfig, Tpt, TptConfig, UsageScaling,
+    Vte, VteConfig, Zero, ZeroConfig, ZeroShot,
 };
 use small_clip::{int_tensor, small_clip, tensor, values};
 
@@ -99,4 +100,58 @@ fn usage_factors_follow_their_formulas() {
         Some(vec![1.0 / 9.0, 1.0 / 9.0, 7.0 / 9.0])
     );
     assert_eq!(factors(UsageScaling::Off, &bank, 2), None);
+}
+
+#[test]
+fn adaptation_that_diverges_ends_with_the_step_and_the_setting() {
+    let clip = small_clip();
+    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let names = ["tabby cat", "astronaut", "retina"].map(str::to_owned);
+    let classes = ClassSet::new(&clip, &tokenizer, &names);
+    let context = tensor::<2>(&Recording::open("mint_seq"), "init.ctx");
+    let mut mint_config = config();
+    mint_config.optimizer.learning_rate = 1e30;
+    let mut sar_config = SarConfig { margin: 10.0, ..SarConfig::default() };
+    sar_config.learning_rate = 1e30;
+    let tpt_config =
+        TptConfig { optimizer: mint_config.optimizer, steps: 3, confident_share: 0.25 };
+    let pass = mint_config.pass(&clip.config).expect("the blocks exist");
+    let mint = Mint::new(mint_config, &clip, context.clone()).expect("the configuration fits");
+    let sar = Sar::new(sar_config, &clip, ClassTexts::default()).expect("the configuration fits");
+    let tpt = Tpt::new(tpt_config, context);
+    let methods: [Box<dyn Method>; 3] = [Box::new(mint), Box::new(sar), Box::new(tpt)];
+    for mut method in methods {
+        method.start_test_set(&classes).expect("prompts fit");
+        let pixels = Recording::open("pixels");
+        // SAR classifies with what the image before left.
+        let outcomes = ["img0", "img1"].map(|image| {
+            method.classify(&ImageViews::new(&clip, tensor::<4>(&pixels, image), &pass))
+        });
+        let error = outcomes.into_iter().find_map(Result::err).expect("no score is a number");
+        assert!(matches!(error, MethodError::Diverged { .. }), "{error:?}");
+        assert!(error.to_string().contains("lower `learning-rate`"), "{error}");
+    }
+}
+
+#[test]
+fn a_model_whose_numbers_are_not_finite_gives_no_scores() {
+    let clip = small_clip();
+    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let names = ["tabby cat", "astronaut", "retina"].map(str::to_owned);
+    let classes = ClassSet::new(&clip, &tokenizer, &names);
+    let pass = config().pass(&clip.config).expect("the blocks exist");
+    let pixels = tensor::<4>(&Recording::open("pixels"), "img0") * f32::NAN;
+    let texts = ClassTexts::default;
+    let methods: [Box<dyn Method>; 5] = [
+        Box::new(ZeroShot::default()),
+        Box::new(Zero::new(ZeroConfig::default(), texts())),
+        Box::new(Mta::new(MtaConfig::default(), texts())),
+        Box::new(Tda::new(TdaConfig::default(), texts())),
+        Box::new(Vte::new(VteConfig::default(), texts())),
+    ];
+    for mut method in methods {
+        method.start_test_set(&classes).expect("prompts fit");
+        let error = method.classify(&ImageViews::new(&clip, pixels.clone(), &pass));
+        assert!(matches!(error, Err(MethodError::NotFinite)), "{error:?}");
+    }
 }
