@@ -47,9 +47,9 @@ pub enum Command {
 }
 
 /// Options of an evaluation.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// Test sets, divided by slashes or commas: A, R, V, K, I, or demo-A ... demo-I
+    /// Test sets, separated by slashes or commas: A, R, V, K, I, or demo-A ... demo-I
     #[arg(long, value_name = "SETS")]
     pub test_sets: Option<String>,
     /// A folder with one folder of images a class, as a further test set
@@ -58,9 +58,9 @@ pub struct RunArgs {
     /// Class names for `--image-folder`, in the order of the sorted folders
     #[arg(long, value_name = "FILE", requires = "image_folder")]
     pub class_names: Option<PathBuf>,
-    /// Folder that holds the test sets
-    #[arg(long, value_name = "DIR", env = "MINT_DATA", default_value = "data")]
-    pub data: PathBuf,
+    /// Folder that holds the test sets [default: what the variable MINT_DATA says, else `data`]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// Model, methods and views
     #[command(flatten)]
     pub model: ModelArgs,
@@ -76,7 +76,7 @@ pub struct RunArgs {
     /// Folder for the record of the run [default: the next free number in `runs`; none for the demo]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Go on with the run in `--output` that was broken off
+    /// Go on with the run in `--output` that was broken off; the record has all other options
     #[arg(long, requires = "output")]
     pub resume: bool,
     /// Form of the results on standard output
@@ -88,9 +88,10 @@ pub struct RunArgs {
 }
 
 /// Which model looks at the images, and how.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ModelArgs {
-    /// Methods, divided by commas, or `all` that have what they need [default: mint; for the demo all]
+    /// Methods, separated by commas: clip, ensemble, coop, cocoop, maple, tpt, sar, mta, zero, mint,
+    /// tda, vte; or `all` that have what they need [default: mint; for the demo all; for `predict` clip]
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     pub method: Vec<String>,
     /// CLIP's weights: ONNX, safetensors, or PyTorch (.pt, .pth, .bin). Given twice where each
@@ -125,9 +126,9 @@ pub struct ModelArgs {
     /// Divides logits before they become probabilities; changes no ranking [default: 1]
     #[arg(long, value_name = "T", value_parser = positive)]
     pub temperature: Option<f32>,
-    /// What runs the model
-    #[arg(long, default_value = "cpu")]
-    pub backend: Backend,
+    /// What runs the model [default: cpu]
+    #[arg(long)]
+    pub backend: Option<Backend>,
     /// The GPU that runs the model, counted from 0 [default: 0]
     #[arg(long, value_name = "N")]
     pub gpu: Option<u16>,
@@ -135,17 +136,18 @@ pub struct ModelArgs {
     #[arg(long)]
     pub precision: Option<PrecisionArg>,
     /// Cores that run the model [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
-    /// Threads that decode images and make views [default: one a core]
-    #[arg(long, value_name = "N")]
+    /// Threads that decode images and make views [default: one per core]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub loader_threads: Option<usize>,
 }
 
 impl ModelArgs {
     /// What is to run the model.
     pub fn chosen(&self) -> Chosen {
-        Chosen { backend: self.backend, gpu: self.gpu, threads: self.threads }
+        let backend = self.backend.unwrap_or(Backend::Cpu);
+        Chosen { backend, gpu: self.gpu, threads: self.threads }
     }
 }
 
@@ -369,6 +371,17 @@ fn positive(text: &str) -> Result<f32, String> {
     number.ok_or_else(|| "it must be a number above 0".to_owned())
 }
 
+/// A number of threads that a machine can have.
+fn threads(text: &str) -> Result<usize, String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = 256.max(4 * cores);
+    let number = text.parse().map_err(|_| "it must be a whole number".to_owned())?;
+    if (1..=most).contains(&number) {
+        return Ok(number);
+    }
+    Err(format!("it must be from 1 to {most}; this machine has {cores} cores"))
+}
+
 /// Splits what was typed at slashes and commas.
 pub fn split_names(text: &str) -> Vec<&str> {
     text.split(['/', ',']).map(str::trim).filter(|name| !name.is_empty()).collect()
@@ -387,7 +400,7 @@ pub enum Methods {
 
 /// The methods that were typed.
 pub fn parse_methods(names: &[String]) -> anyhow::Result<Methods> {
-    if names.iter().any(|name| name == "all") {
+    if names.iter().any(|name| name.trim().eq_ignore_ascii_case("all")) {
         return Ok(Methods::All);
     }
     let parse = |name: &String| name.parse::<MethodId>().map_err(anyhow::Error::msg);

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use flate2::read::GzDecoder;
+use image::RgbImage;
 use mint_clip::weights::LearnedPrompts;
 use mint_datasets::{ImageSet, LabelledImage, Source};
 use mint_eval::{MethodId, RunConfig};
 use rust_embed::RustEmbed;
+
+use crate::output::Explained;
 
 /// File names of the demo, as errors and records call them.
 pub const WEIGHTS: &str = "demo/clip.safetensors";
@@ -45,11 +48,11 @@ pub fn set_names() -> Vec<String> {
     SETS.iter().map(|(letter, _)| format!("demo-{letter}")).collect()
 }
 
-/// What the sets are, in a line.
+/// What the sets are, in two lines.
 pub fn description() -> String {
     let sets: Vec<String> =
         SETS.iter().map(|(letter, title)| format!("{letter} {title}")).collect();
-    format!("pictograms of a tiny CLIP (nothing about ImageNet): {}", sets.join(", "))
+    format!("pictograms of a tiny CLIP (nothing about ImageNet):\n  {}", sets.join(", "))
 }
 
 /// What is run if nothing is asked for.
@@ -60,6 +63,26 @@ pub fn default_config() -> RunConfig {
         limit: Some(LIMIT),
         ..RunConfig::default()
     }
+}
+
+/// The longest side of what the demo's model may be asked about, in pixels: its own pictograms have
+/// 64.
+const LARGEST_PICTOGRAM: u32 = 128;
+
+/// Refuses photographs: the demo's model would give them names all the same.
+pub fn check_pictogram(path: &Path, image: &RgbImage) -> Result<(), Explained> {
+    let (width, height) = image.dimensions();
+    if width.max(height) <= LARGEST_PICTOGRAM {
+        return Ok(());
+    }
+    Err(Explained {
+        problem: format!(
+            "`{}` has {width}x{height} pixels and is no pictogram of the demo",
+            path.display()
+        ),
+        detail: "without `--weights` the demo's tiny model is used, which knows pictograms of 64x64 pixels only".to_owned(),
+        hint: "give CLIP's weights with `--weights FILE`; `cargo xtask fetch weights` gets some".to_owned(),
+    })
 }
 
 /// A set of the demo by its name on the command line.
@@ -77,19 +100,24 @@ pub fn weights() -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The bytes of one of the trained prompts, by the name that records call it.
+pub fn trained(name: &str) -> anyhow::Result<Cow<'static, [u8]>> {
+    file(name.strip_prefix("demo/").unwrap_or(name))
+}
+
 /// The trained context.
 pub fn context() -> anyhow::Result<LearnedPrompts> {
-    Ok(LearnedPrompts::from_bytes(Path::new(CONTEXT), file("coop_ctx.safetensors")?)?)
+    Ok(LearnedPrompts::from_bytes(Path::new(CONTEXT), trained(CONTEXT)?)?)
 }
 
 /// CoCoOp's trained prompts.
 pub fn cocoop() -> anyhow::Result<LearnedPrompts> {
-    Ok(LearnedPrompts::from_bytes(Path::new(COCOOP), file("cocoop.safetensors")?)?)
+    Ok(LearnedPrompts::from_bytes(Path::new(COCOOP), trained(COCOOP)?)?)
 }
 
 /// MaPLe's trained prompts.
 pub fn maple() -> anyhow::Result<LearnedPrompts> {
-    Ok(LearnedPrompts::from_bytes(Path::new(MAPLE), file("maple.safetensors")?)?)
+    Ok(LearnedPrompts::from_bytes(Path::new(MAPLE), trained(MAPLE)?)?)
 }
 
 fn open_set(letter: &str, title: &str) -> anyhow::Result<ImageSet> {

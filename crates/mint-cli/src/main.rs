@@ -4,10 +4,12 @@ mod args;
 mod backend;
 mod commands;
 mod demo;
+mod interrupt;
 mod model;
 mod output;
 mod progress;
 mod random_weights;
+mod test_sets;
 
 use std::process::ExitCode;
 
@@ -42,7 +44,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error);
-            ExitCode::FAILURE
+            match error.downcast_ref::<commands::run::Stopped>() {
+                Some(stopped) => ExitCode::from(stopped.exit_code()),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }

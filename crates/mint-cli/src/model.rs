@@ -1,23 +1,23 @@
 //! From what was typed to a configuration and a model.
 
-use std::io::{self, Read};
-use std::path::Path;
-use std::time::Instant;
+use std::path::{Path, PathBuf, absolute};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use mint_clip::burn::tensor::Device;
 use mint_clip::weights::{LearnedPrompts, Origin};
 use mint_clip::{Activation, Checkpoint, Clip, LoadOptions, Precision, Tokenizer};
 use mint_eval::{
-    ConfiguredMethod, ContextStart, LoopConfig, MethodId, RunConfig, StartContext, TrainedPrompts,
-    WeightsFile, WeightsInfo, build_methods, cocoop_prompts, maple_prompts,
+    ConfiguredMethod, ContextStart, HashedFile, LoopConfig, MethodId, RunConfig, StartContext,
+    TrainedFiles, TrainedPrompts, WeightsInfo, build_methods, cocoop_prompts, maple_prompts,
 };
-use sha2::{Digest, Sha256};
+
+use serde_json::json;
 
 use crate::args::{ActivationArg, LoadArgs, Methods, ModelArgs, parse_methods, precision};
 use crate::backend::{self, Compute};
 use crate::demo;
 use crate::output::{self, Explained};
+use crate::progress::Phase;
 
 /// A loaded model with its tokenizer.
 pub struct Model {
@@ -47,8 +47,11 @@ pub fn resolve_config(args: &ModelArgs, start: RunConfig) -> anyhow::Result<RunC
     if let Some(context) = &args.context {
         config.context = Some(parse_context(context)?);
     }
-    config.cocoop = args.cocoop.clone().or(config.cocoop);
-    config.maple = args.maple.clone().or(config.maple);
+    if let Some(ContextStart::File(file)) = &mut config.context {
+        *file = full(file)?;
+    }
+    config.cocoop = args.cocoop.clone().or(config.cocoop).as_deref().map(full).transpose()?;
+    config.maple = args.maple.clone().or(config.maple).as_deref().map(full).transpose()?;
     config.views = args.views.unwrap_or(config.views);
     if let Some(steps) = args.steps {
         config.mint.steps = steps;
@@ -65,6 +68,37 @@ pub fn resolve_config(args: &ModelArgs, start: RunConfig) -> anyhow::Result<RunC
     }
     config.check()?;
     Ok(config)
+}
+
+/// A record is read from another folder too.
+fn full(file: &Path) -> anyhow::Result<PathBuf> {
+    absolute(file).with_context(|| format!("`{}` has no absolute path", file.display()))
+}
+
+/// Checksums of the trained prompts that the methods start from; those of the demo's, if nothing
+/// else was given for its model.
+pub fn trained_files(config: &RunConfig, embedded: bool) -> anyhow::Result<TrainedFiles> {
+    let hashed = |file: Option<&PathBuf>, what: &str, option: &str, name: &str| match file {
+        Some(file) => HashedFile::read(file).map(Some).with_context(|| {
+            format!("cannot read {what} `{}`, which `{option}` names", file.display())
+        }),
+        None if embedded => Ok(Some(HashedFile::embedded(name, &demo::trained(name)?))),
+        None => Ok(None),
+    };
+    let context = match &config.context {
+        Some(ContextStart::File(file)) => {
+            hashed(Some(file), "the trained context", "--context", demo::CONTEXT)?
+        }
+        Some(_) => None,
+        None => hashed(None, "the trained context", "--context", demo::CONTEXT)?,
+    };
+    let cocoop = config.cocoop.as_ref();
+    let maple = config.maple.as_ref();
+    Ok(TrainedFiles {
+        context,
+        cocoop: hashed(cocoop, "CoCoOp's checkpoint", "--cocoop", demo::COCOOP)?,
+        maple: hashed(maple, "MaPLe's checkpoint", "--maple", demo::MAPLE)?,
+    })
 }
 
 /// Every method that has what it needs; says which are left out. The demo has everything.
@@ -100,14 +134,15 @@ impl Model {
         // First, since what is missing for a GPU should not wait for weights to be read.
         let compute = backend::resolve(args.chosen())?;
         check_precision(&compute, precision)?;
+        let loading = Phase::start("loading the model");
         let options = load_options(args.load);
         let embedded = args.weights.is_empty();
         let (checkpoint, files) = if embedded {
             let bytes = demo::weights()?;
-            let sha256 = hex(&Sha256::digest(&bytes));
-            let files = vec![WeightsFile { file: demo::WEIGHTS.to_owned(), sha256 }];
+            let files = vec![HashedFile::embedded(demo::WEIGHTS, &bytes)];
             (Checkpoint::from_bytes(Path::new(demo::WEIGHTS), bytes, options)?, files)
         } else {
+            args.weights.iter().try_for_each(|file| check_weight_file(file))?;
             let checkpoint = Checkpoint::open(&args.weights, options)?;
             let files = checksums(&checkpoint)?;
             (checkpoint, files)
@@ -122,15 +157,15 @@ impl Model {
                 "note: nothing states the activation; QuickGELU is assumed, as in OpenAI's models (keep the model's configuration beside the file, or give `--activation`)",
             );
         }
-        let start = Instant::now();
         let clip = checkpoint.load(&compute.device, compute.lanes)?.with_precision(precision);
-        let seconds = start.elapsed().as_secs_f64();
+        loading.finish();
         let weights = WeightsInfo {
             files,
             activation: clip.config.activation.to_string(),
             logit_scale: clip.logit_scale,
+            model: json!({ "vision": clip.config.vision, "text": clip.config.text }),
         };
-        tracing::info!(weights = %weights.names(), seconds, config = ?clip.config, "model loaded");
+        tracing::info!(weights = %weights.names(), config = ?clip.config, "model loaded");
         let tokenizer = Tokenizer::clip(clip.config.text.context_length);
         Ok(Self { clip, tokenizer, weights, device_name: compute.name, embedded })
     }
@@ -215,6 +250,11 @@ fn parse_context(text: &str) -> anyhow::Result<ContextStart> {
         let seed = seed.parse().with_context(|| format!("`{seed}` is no seed"))?;
         return Ok(ContextStart::Random(seed));
     }
+    if text == "words" {
+        bail!(
+            "`--context words` names no words; write them, as in `--context \"words:a photo of a\"`"
+        );
+    }
     Ok(ContextStart::File(Path::new(text).to_owned()))
 }
 
@@ -228,28 +268,26 @@ pub fn load_options(args: LoadArgs) -> LoadOptions {
 }
 
 /// The checksum of every file that a checkpoint's numbers are in.
-pub fn checksums(checkpoint: &Checkpoint) -> anyhow::Result<Vec<WeightsFile>> {
-    let checksum = |file: &Path| -> anyhow::Result<WeightsFile> {
-        let sha256 = sha256(file)
-            .with_context(|| format!("cannot read the weights `{}`", file.display()))?;
-        Ok(WeightsFile { file: file.display().to_string(), sha256 })
+pub fn checksums(checkpoint: &Checkpoint) -> anyhow::Result<Vec<HashedFile>> {
+    let checksum = |file: &Path| {
+        HashedFile::read(file)
+            .with_context(|| format!("cannot read the weights `{}`", file.display()))
     };
     checkpoint.sources().into_iter().map(checksum).collect()
 }
 
-/// Hexadecimal SHA-256 of a file, read piece by piece.
-pub fn sha256(file: &Path) -> io::Result<String> {
-    let mut file = std::fs::File::open(file)?;
-    let mut digest = Sha256::new();
-    let mut piece = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(hex(&digest.finalize())),
-            length => digest.update(&piece[..length]),
-        }
+/// People type the names of models where files are meant.
+fn check_weight_file(file: &Path) -> Result<(), Explained> {
+    let name = file.display().to_string();
+    if file.exists() || !name.to_ascii_lowercase().starts_with("vit-") {
+        return Ok(());
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Err(Explained {
+        problem: format!("there is no file `{name}`"),
+        detail: "`--weights` takes a file of weights, and this looks like the name of a model"
+            .to_owned(),
+        hint: format!(
+            "`cargo xtask fetch weights {name}` in a checkout of this project fetches OpenAI's, if it is one of theirs; docs/weights.md names others"
+        ),
+    })
 }

@@ -1,57 +1,163 @@
-//! Progress of an evaluation on standard error.
+//! Progress on standard error: what is being prepared, how far an evaluation is, and how long it
+//! will take.
+
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use mint_datasets::ImageSet;
 use mint_eval::{Accuracy, LoadError, MethodId, Observer};
 
+use crate::interrupt::Interrupt;
 use crate::output;
 
-/// A bar with images per second, running top-1 of each method and the time left.
+/// A phase that takes longer than this is said afterwards, with its time.
+const WORTH_SAYING: Duration = Duration::from_secs(3);
+
+/// Accuracies shown while a run goes on.
+const SHOWN: usize = 3;
+
+/// Something that takes a while before the first image.
+pub struct Phase {
+    what: String,
+    started: Instant,
+    spinner: ProgressBar,
+}
+
+impl Phase {
+    /// Shows that it has begun.
+    pub fn start(what: impl Into<String>) -> Self {
+        let what = what.into();
+        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+        let spinner = ProgressBar::new_spinner()
+            .with_style(style.expect("the template is valid"))
+            .with_message(what.clone());
+        spinner.enable_steady_tick(Duration::from_millis(200));
+        Self { what, started: Instant::now(), spinner }
+    }
+
+    /// Says how long it took, if it did.
+    pub fn finish(self) {
+        self.spinner.finish_and_clear();
+        let took = self.started.elapsed();
+        if took > WORTH_SAYING {
+            output::note(&format!("{}: {:.1} s", self.what, took.as_secs_f64()));
+        }
+    }
+}
+
+/// A bar for each test set, with running top-1 and the time left for the whole run.
 pub struct Progress {
     methods: Vec<MethodId>,
+    interrupt: Interrupt,
     bar: ProgressBar,
-    /// Images that could not be read, over all sets.
-    pub unreadable: u64,
+    texts: Option<Phase>,
+    /// When the first image of this process began.
+    started: Option<Instant>,
+    /// Images that this process has done, over all sets.
+    done: usize,
+    /// Images that are left, over all sets.
+    left: usize,
 }
 
 impl Progress {
-    /// For these methods.
-    pub fn new(methods: &[MethodId]) -> Self {
-        Self { methods: methods.to_vec(), bar: ProgressBar::hidden(), unreadable: 0 }
+    /// For a run of these methods on so many images in all sets.
+    pub fn new(methods: &[MethodId], images: usize, interrupt: Interrupt) -> Self {
+        Self {
+            methods: methods.to_vec(),
+            interrupt,
+            bar: ProgressBar::hidden(),
+            texts: None,
+            started: None,
+            done: 0,
+            left: images,
+        }
+    }
+
+    /// Some images were done by an earlier process.
+    pub fn skip(&mut self, images: usize) {
+        self.left -= images;
+    }
+
+    fn advance(&mut self) {
+        self.done += 1;
+        self.left -= 1;
+        self.bar.inc(1);
+    }
+
+    /// Speed and time left, from what this process has done.
+    fn pace(&self) -> String {
+        let elapsed = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64());
+        let per_image = elapsed / self.done.max(1) as f64;
+        let rate = if per_image > 1.0 {
+            format!("{per_image:.1} s/image")
+        } else {
+            format!("{:.1} images/s", 1.0 / per_image.max(1e-9))
+        };
+        format!("{rate}, {} left", in_words(per_image * self.left as f64))
+    }
+}
+
+/// Seconds as people say them.
+fn in_words(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..90 => format!("{whole} s"),
+        90..5_400 => format!("{} min", (whole + 30) / 60),
+        _ => format!("{} h {} min", whole / 3_600, whole % 3_600 / 60),
     }
 }
 
 impl Observer for Progress {
-    fn start(&mut self, set: &ImageSet, images: usize, done: usize) {
+    fn prepare(&mut self, set: &ImageSet) {
         for warning in &set.warnings {
             output::note(&format!("warning: {}: {warning}", set.title));
         }
-        let template = "{prefix} {wide_bar} {pos}/{len} {per_sec} {msg} {eta} left";
-        let style = ProgressStyle::with_template(template).expect("the template is valid");
+        let what = format!("texts of the {} classes of {}", set.class_names.len(), set.title);
+        self.texts = Some(Phase::start(what));
+    }
+
+    fn start(&mut self, set: &ImageSet, images: usize, done: usize) {
+        if let Some(texts) = self.texts.take() {
+            texts.finish();
+        }
+        self.left -= done;
+        self.started.get_or_insert_with(Instant::now);
+        let style = ProgressStyle::with_template("{prefix} {bar:16} {pos}/{len} {wide_msg}");
+        let style = style.expect("the template is valid");
         self.bar = ProgressBar::new(images as u64).with_style(style).with_prefix(set.id.clone());
         self.bar.set_position(done as u64);
-        self.bar.reset_eta();
     }
 
     fn image(&mut self, accuracies: &[Accuracy]) {
-        let top1 = self.methods.iter().zip(accuracies);
+        self.advance();
+        let top1 = self.methods.iter().zip(accuracies).take(SHOWN);
         let top1 = top1.map(|(method, accuracy)| {
-            format!("{} {:.1} %", method.name(), accuracy.top1_percent())
+            format!("; {} {:.1} %", method.name(), accuracy.top1_percent())
         });
-        self.bar.set_message(top1.collect::<Vec<_>>().join(", "));
-        self.bar.inc(1);
+        self.bar.set_message(format!("{}{}", self.pace(), top1.collect::<String>()));
     }
 
     fn unreadable(&mut self, error: &LoadError) {
-        self.unreadable += 1;
-        let causes =
-            std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-        let causes = causes.map(|cause| format!(": {cause}")).collect::<String>();
-        self.bar.suspend(|| output::note(&format!("warning: passed over: {error}{causes}")));
-        self.bar.inc(1);
+        self.bar.suspend(|| output::note(&format!("warning: skipped: {}", error.with_causes())));
+        self.advance();
     }
 
     fn finish(&mut self) {
         self.bar.finish_and_clear();
+    }
+
+    fn stop(&self) -> bool {
+        self.interrupt.signal().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_in_units_that_fit() {
+        let said = [0.0, 89.4, 89.6, 3_570.0, 5_399.0, 7_300.0].map(in_words);
+        assert_eq!(said, ["0 s", "89 s", "2 min", "60 min", "90 min", "2 h 1 min"]);
     }
 }

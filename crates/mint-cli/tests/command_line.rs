@@ -5,42 +5,16 @@ mod program;
 use std::fs;
 use std::path::Path;
 
-use program::{failure, folder, mint, stdout};
+use program::{
+    WEIGHTS, failure, folder, lines_without_seconds, mint, partial_failure, small_set, stdout,
+};
 use serde_json::Value;
-
-/// A set of two demo classes in a folder, as PNG files.
-fn small_set(root: &Path, images: usize) {
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo/images/R");
-    for class in ["camel", "horse", "snail"] {
-        fs::create_dir_all(root.join(class)).expect("a folder can be made");
-        let files = fs::read_dir(demo.join(class)).expect("the demo has the class");
-        let mut files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
-        files.sort();
-        for file in files.iter().take(images) {
-            let name = file.file_name().expect("a name");
-            fs::copy(file, root.join(class).join(name)).expect("the file can be copied");
-        }
-    }
-}
 
 /// All methods in the order of their rows.
 const METHODS: [&str; 12] = [
     "clip", "ensemble", "coop", "cocoop", "maple", "tpt", "sar", "mta", "zero", "mint", "tda",
     "vte",
 ];
-
-/// The lines of a record without the times, which no two runs share.
-fn lines_without_seconds(file: &Path) -> Vec<Value> {
-    let text =
-        fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let mut lines: Vec<Value> =
-        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
-    for line in &mut lines {
-        let seconds = line.as_object_mut().expect("an object").remove("seconds");
-        assert!(seconds.is_some_and(|seconds| seconds.as_f64() > Some(0.0)), "{line}");
-    }
-    lines
-}
 
 #[test]
 fn the_demo_prints_a_row_for_each_set_and_method() {
@@ -121,7 +95,7 @@ fn the_same_seed_gives_the_same_lines_with_any_number_of_threads() {
     let run_file = fs::read_to_string(folder.path().join("one/run.json")).expect("a run file");
     let run_file: Value = serde_json::from_str(&run_file).expect("JSON");
     assert_eq!(run_file["finished"], true);
-    for key in ["config", "seed", "versions", "host", "device", "rows"] {
+    for key in ["arguments", "config", "test_sets", "versions", "host", "device", "rows"] {
         assert!(!run_file[key].is_null(), "`{key}`");
     }
     assert_eq!(run_file["weights"]["files"][0]["sha256"].as_str().map(str::len), Some(64));
@@ -145,82 +119,6 @@ fn a_record_is_never_overwritten() {
 }
 
 #[test]
-fn a_run_that_was_broken_off_goes_on_exactly() {
-    let folder = folder();
-    let run = |output: &str, more: &[&str]| {
-        let arguments = [
-            "--test-sets",
-            "demo-A/demo-V",
-            "--method",
-            "clip,sar,mint,tda",
-            "--limit",
-            "4",
-            "--views",
-            "10",
-        ];
-        mint(folder.path(), &[&arguments[..], &["--output", output], more].concat())
-    };
-    stdout(&run("whole", &[]));
-    stdout(&run("broken", &[]));
-    let at = |name: &str| folder.path().join("broken").join(name);
-    // As if the program had been killed in the first set: the memory is of its third image, the
-    // lines of one method go further, the last line of the other is cut.
-    let run_file = fs::read_to_string(at("run.json")).expect("a run file");
-    let mut run_file: Value = serde_json::from_str(&run_file).expect("JSON");
-    run_file["finished"] = false.into();
-    run_file["rows"].as_array_mut().expect("rows").clear();
-    fs::write(at("run.json"), run_file.to_string()).expect("the file can be written");
-    let methods = ["clip", "sar", "mint", "tda"];
-    for method in methods {
-        fs::remove_file(at(&format!("demo-V-{method}.jsonl"))).expect("the file is there");
-    }
-    let memory = only_first_set(folder.path());
-    fs::copy(memory, at("memory.safetensors")).expect("the memory can be copied");
-    let lines = fs::read_to_string(at("demo-A-mint.jsonl")).expect("lines");
-    fs::write(at("demo-A-mint.jsonl"), &lines[..lines.len() - 20])
-        .expect("the file can be written");
-
-    stdout(&run("broken", &["--resume"]));
-    let whole = |name: &str| lines_without_seconds(&folder.path().join("whole").join(name));
-    for set in ["demo-A", "demo-V"] {
-        for name in methods.map(|method| format!("{set}-{method}.jsonl")) {
-            assert_eq!(whole(&name), lines_without_seconds(&at(&name)), "{name}");
-        }
-    }
-    let rows = |folder: &Path| -> Vec<Value> {
-        let file = fs::read_to_string(folder.join("run.json")).expect("a run file");
-        let mut file: Value = serde_json::from_str(&file).expect("JSON");
-        let rows = file["rows"].as_array_mut().expect("rows");
-        for row in rows.iter_mut() {
-            row.as_object_mut().expect("an object").remove("seconds_per_image");
-        }
-        std::mem::take(rows)
-    };
-    let broken = folder.path().join("broken");
-    assert_eq!(rows(&folder.path().join("whole")), rows(&broken), "calibration too");
-    let message = failure(&run("broken", &["--resume", "--seed", "5"]));
-    assert!(message.contains("broken") && message.contains("settings"), "{message}");
-}
-
-/// The memory after the first three images of demo-A.
-fn only_first_set(folder: &Path) -> std::path::PathBuf {
-    let arguments = [
-        "--test-sets",
-        "demo-A",
-        "--method",
-        "clip,sar,mint,tda",
-        "--limit",
-        "3",
-        "--views",
-        "10",
-        "--output",
-        "first",
-    ];
-    stdout(&mint(folder, &arguments));
-    folder.join("first/memory.safetensors")
-}
-
-#[test]
 fn a_test_set_without_data_explains_itself_in_three_lines() {
     let folder = folder();
     let message = failure(&mint(folder.path(), &["--test-sets", "R"]));
@@ -241,7 +139,7 @@ fn unknown_sets_and_methods_list_the_known_ones() {
 }
 
 #[test]
-fn test_sets_are_divided_by_slashes_or_commas() {
+fn test_sets_are_separated_by_slashes_or_commas() {
     let folder = folder();
     for sets in ["demo-A/demo-K", "demo-A,demo-K"] {
         let arguments =
@@ -256,31 +154,31 @@ fn test_sets_are_divided_by_slashes_or_commas() {
             .collect();
         assert_eq!(names, ["demo-A", "demo-K"]);
     }
-    assert!(folder.path().join("runs/0002/run.json").is_file(), "named sets are recorded");
+    let message = failure(&mint(folder.path(), &["--test-sets", " / "]));
+    assert!(message.contains("names no test set"), "{message}");
+    let message = failure(&mint(folder.path(), &["--test-sets", "demo-A/demo-a"]));
+    assert!(message.contains("`demo-A` is named twice"), "{message}");
 }
 
 #[test]
-fn a_damaged_image_is_named_counted_and_passed_over_unless_strict() {
+fn a_damaged_image_is_named_counted_and_skipped_unless_strict() {
     let folder = folder();
     let root = folder.path().join("pictures");
     small_set(&root, 2);
     fs::write(root.join("camel/broken.jpg"), b"\xff\xd8\xff\xe0 this is no photograph")
         .expect("the file can be written");
-    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo/clip.safetensors");
-    let weights = weights.to_str().expect("a path");
     let arguments = [
         "--image-folder",
         "pictures",
         "--weights",
-        weights,
+        WEIGHTS,
         "--method",
         "clip",
         "--output",
         "record",
     ];
     let output = mint(folder.path(), &arguments);
-    stdout(&output);
-    let message = String::from_utf8_lossy(&output.stderr);
+    let message = partial_failure(&output);
     assert!(message.contains("broken.jpg"), "{message}");
     assert!(message.contains("1 images could not be read"), "{message}");
     let record =
@@ -296,7 +194,7 @@ fn a_damaged_image_is_named_counted_and_passed_over_unless_strict() {
     assert_eq!((&run["rows"][0]["images"], &run["rows"][0]["unreadable"]), (&6.into(), &1.into()));
 
     let strict =
-        ["--image-folder", "pictures", "--weights", weights, "--method", "clip", "--strict"];
+        ["--image-folder", "pictures", "--weights", WEIGHTS, "--method", "clip", "--strict"];
     let message = failure(&mint(folder.path(), &strict));
     assert!(message.contains("broken.jpg") && message.contains("--strict"), "{message}");
 }

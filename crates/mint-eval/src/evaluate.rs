@@ -12,14 +12,15 @@ use mint_tuner::{
 };
 
 use crate::config::{ImageOrder, RunConfig};
+use crate::lines::{EarlierLine, ErrorLine, LineWriter};
 use crate::loader::{LoadError, Loader};
 use crate::memory_file::{self, SavedMemories};
 use crate::method_id::MethodId;
 use crate::methods::ConfiguredMethod;
 use crate::metrics::{Accuracy, ranking};
 use crate::pixels::view_tensor;
-use crate::published::published_top1;
-use crate::record::{EarlierLine, ErrorLine, Record, RecordError};
+use crate::published::{is_published_size, published_top1};
+use crate::record::{Record, RecordError};
 use crate::row::Row;
 use crate::tally::{Classified, Tally};
 
@@ -27,12 +28,12 @@ use crate::tally::{Classified, Tally};
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
     /// A method cannot run.
-    #[error("{} on {test_set}", method.title())]
+    #[error("{} on {place}", method.title())]
     Method {
         /// The method.
         method: MethodId,
-        /// Name of the set.
-        test_set: String,
+        /// Name of the set, or of the image.
+        place: String,
         /// Why not.
         source: MethodError,
     },
@@ -53,18 +54,34 @@ pub enum EvalError {
     /// There is nothing to evaluate.
     #[error("no images of {0} are left: see `--limit` and `--shard`")]
     NoImages(String),
+    /// Somebody wants the run to end.
+    #[error("stopped after {done} of {images} images of {test_set}")]
+    Stopped {
+        /// Name of the set.
+        test_set: String,
+        /// Images that are done.
+        done: usize,
+        /// Images that were to be done.
+        images: usize,
+    },
 }
 
 /// What an evaluation tells while it runs.
 pub trait Observer {
+    /// The texts of a test set's classes are about to be prepared.
+    fn prepare(&mut self, _set: &ImageSet) {}
     /// A test set begins; `done` of its `images` were done by an earlier run.
     fn start(&mut self, set: &ImageSet, images: usize, done: usize);
     /// An image is done; accuracies are in the order of the methods.
     fn image(&mut self, accuracies: &[Accuracy]);
     /// An image could not be used.
     fn unreadable(&mut self, error: &LoadError);
-    /// A test set ends.
+    /// A test set ends, or the run stops.
     fn finish(&mut self);
+    /// Whether the run is to end after the image at hand.
+    fn stop(&self) -> bool {
+        false
+    }
 }
 
 /// Settings that change speed or patience, but no result.
@@ -119,6 +136,8 @@ pub struct Evaluation<'a> {
     pass_config: PassConfig,
     methods: Vec<ConfiguredMethod>,
     zero_shot: ZeroShot,
+    /// The set before, and its images, if an earlier process has gone through it.
+    finished_before: Option<(String, usize)>,
 }
 
 /// An image whose results may still be on their way.
@@ -140,10 +159,46 @@ impl<'a> Evaluation<'a> {
     ) -> Result<Self, MethodError> {
         let pass_config = config.mint.pass(&clip.config)?;
         let zero_shot = ZeroShot::default();
-        Ok(Self { clip, tokenizer, config, pass_config, methods, zero_shot })
+        let finished_before = None;
+        Ok(Self { clip, tokenizer, config, pass_config, methods, zero_shot, finished_before })
+    }
+
+    /// The images of a set that the run goes through, in their order.
+    ///
+    /// # Errors
+    ///
+    /// If none is left.
+    pub fn select(config: &RunConfig, set: &ImageSet) -> Result<Vec<usize>, EvalError> {
+        let order = match config.order {
+            ImageOrder::File => Order::File,
+            ImageOrder::Shuffled => Order::Shuffled(config.seed),
+        };
+        let indices = config.select(set.order(order));
+        if indices.is_empty() {
+            return Err(EvalError::NoImages(set.title.clone()));
+        }
+        Ok(indices)
+    }
+
+    /// Passes over a test set that an earlier process has finished. What the methods remember of it
+    /// is restored when the next one begins. Returns the number of its images.
+    ///
+    /// # Errors
+    ///
+    /// If the set has no images.
+    pub fn skip(&mut self, set: &ImageSet) -> Result<usize, EvalError> {
+        let images = Self::select(self.config, set)?.len();
+        self.finished_before = Some((set.id.clone(), images));
+        Ok(images)
     }
 
     /// Runs all methods over a test set; one row a method.
+    ///
+    /// # Errors
+    ///
+    /// If a method cannot run or its numbers are not finite, if the record cannot be written or
+    /// does not fit, if an image cannot be used and the run is strict, or if the observer stops it.
+    /// What is recorded until then can be gone on with.
     pub fn run(
         &mut self,
         set: &Arc<ImageSet>,
@@ -151,20 +206,14 @@ impl<'a> Evaluation<'a> {
         settings: LoopConfig,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Row>, EvalError> {
-        let order = match self.config.order {
-            ImageOrder::File => Order::File,
-            ImageOrder::Shuffled => Order::Shuffled(self.config.seed),
-        };
-        let mut indices = self.config.select(set.order(order));
-        if indices.is_empty() {
-            return Err(EvalError::NoImages(set.title.clone()));
-        }
+        let mut indices = Self::select(self.config, set)?;
         let view_config = ViewConfig {
             size: self.clip.config.vision.image_size as u32,
             count: self.views(ViewDemand::All),
             ..ViewConfig::default()
         };
         let generator = ViewGenerator::new(view_config)?;
+        observer.prepare(set);
         self.start(set)?;
         let earlier = match record {
             Some(record) => self.earlier_lines(set, record, &indices)?,
@@ -185,6 +234,17 @@ impl<'a> Evaluation<'a> {
         let mut launched: Vec<Launched> = Vec::new();
         let mut saved = Instant::now();
         for (position, (index, views)) in loader.enumerate() {
+            if observer.stop() {
+                self.settle(set, &mut launched, &mut tallies, observer)?;
+                // Those that wait to go together with others have not been seen.
+                let seen = done + position - group.len();
+                if let Some(record) = record.filter(|_| self.can_be_interrupted()) {
+                    self.save_memory(set, record, &tallies, seen)?;
+                }
+                observer.finish();
+                let test_set = set.title.clone();
+                return Err(EvalError::Stopped { test_set, done: seen, images: n_images });
+            }
             let views = match views {
                 Ok(views) => views,
                 Err(error) if strict => return Err(error.into()),
@@ -211,14 +271,14 @@ impl<'a> Evaluation<'a> {
             let Some(record) = record.filter(|_| self.can_be_interrupted()) else { continue };
             if saved.elapsed() > SAVE_EVERY {
                 self.settle(set, &mut launched, &mut tallies, observer)?;
-                self.save_memory(set, record, done + position + 1)?;
+                self.save_memory(set, record, &tallies, done + position + 1)?;
                 saved = Instant::now();
             }
         }
         launched.extend(self.launch(set, &mut group)?);
         self.settle(set, &mut launched, &mut tallies, observer)?;
         if let Some(record) = record {
-            self.save_memory(set, record, n_images)?;
+            self.save_memory(set, record, &tallies, n_images)?;
         }
         observer.finish();
         Ok(self.rows(set, unreadable, &tallies))
@@ -239,28 +299,31 @@ impl<'a> Evaluation<'a> {
         Ok(())
     }
 
-    /// The lines that a broken-off run left, cut to what all methods have done, and the memory
-    /// restored as it was then.
+    /// The lines that a broken-off run left, cut to what all methods have done and what the saved
+    /// memory has seen, which is restored. A memory that has seen more than the lines have is of no
+    /// use: the set starts anew from the memory of its start.
     fn earlier_lines(
         &mut self,
         set: &ImageSet,
         record: &Record,
         indices: &[usize],
     ) -> Result<Vec<Vec<EarlierLine>>, EvalError> {
+        let before = self.finished_before.take();
         let mut lines = Vec::new();
         for method in &self.methods {
             lines.push(record.earlier_lines(&set.id, method.id.name())?);
         }
         let mut done = lines.iter().map(Vec::len).min().unwrap_or(0);
         if self.methods.iter().any(|method| method.method.memory_lifetime().is_some()) {
-            let saved = memory_file::load(record.folder())?.unwrap_or_default();
-            let of_this_set = saved.test_set == set.id;
-            done = if of_this_set { done.min(saved.images) } else { 0 };
-            for ConfiguredMethod { id, method, .. } in &mut self.methods {
-                let lasts = of_this_set || method.memory_lifetime() == Some(Lifetime::Run);
-                if let Some(memory) = saved.memories.get(id.name()).filter(|_| lasts) {
-                    let restored = method.restore(memory, &self.clip.device);
-                    restored.map_err(|source| method_error(*id, set, source))?;
+            let saved = memory_file::load(record.folder(), &set.id)?;
+            match saved.filter(|saved| saved.images <= done) {
+                Some(saved) => {
+                    done = saved.images;
+                    self.restore(set, &saved, |_| true)?;
+                }
+                None => {
+                    done = 0;
+                    self.restore_start(set, record, before)?;
                 }
             }
         }
@@ -276,16 +339,61 @@ impl<'a> Evaluation<'a> {
         Ok(lines)
     }
 
-    /// Saves what all methods remember.
-    fn save_memory(&self, set: &ImageSet, record: &Record, images: usize) -> Result<(), EvalError> {
-        let mut saved =
-            SavedMemories { test_set: set.id.clone(), images, ..SavedMemories::default() };
+    /// Restores what is remembered from test set to test set, as it was when the set began.
+    fn restore_start(
+        &mut self,
+        set: &ImageSet,
+        record: &Record,
+        before: Option<(String, usize)>,
+    ) -> Result<(), EvalError> {
+        let lasts =
+            |method: &ConfiguredMethod| method.method.memory_lifetime() == Some(Lifetime::Run);
+        let Some((previous, images)) = before else { return Ok(()) };
+        if !self.methods.iter().any(lasts) {
+            return Ok(());
+        }
+        let saved = memory_file::load(record.folder(), &previous)?;
+        let Some(saved) = saved.filter(|saved| saved.images == images) else {
+            let path = memory_file::path(record.folder(), &previous);
+            let next = set.title.clone();
+            return Err(RecordError::MemoryLost { path, previous, next }.into());
+        };
+        self.restore(set, &saved, lasts)
+    }
+
+    /// Restores the memories of some methods.
+    fn restore(
+        &mut self,
+        set: &ImageSet,
+        saved: &SavedMemories,
+        which: impl Fn(&ConfiguredMethod) -> bool,
+    ) -> Result<(), EvalError> {
+        let device = &self.clip.device;
+        for method in self.methods.iter_mut().filter(|method| which(method)) {
+            if let Some(memory) = saved.memories.get(method.id.name()) {
+                let restored = method.method.restore(memory, device);
+                restored.map_err(|source| method_error(method.id, set, source))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Saves what all methods remember, after the lines that it goes with.
+    fn save_memory(
+        &self,
+        set: &ImageSet,
+        record: &Record,
+        tallies: &[Tally],
+        images: usize,
+    ) -> Result<(), EvalError> {
+        tallies.iter().filter_map(|tally| tally.lines.as_ref()).try_for_each(LineWriter::sync)?;
+        let mut saved = SavedMemories { images, ..SavedMemories::default() };
         for ConfiguredMethod { id, method, .. } in &self.methods {
             let memory = method.memory().map_err(|source| method_error(*id, set, source))?;
             saved.memories.extend(memory.map(|memory| (id.name().to_owned(), memory)));
         }
         if !saved.memories.is_empty() {
-            memory_file::save(record.folder(), &saved)?;
+            memory_file::save(record.folder(), &set.id, &saved)?;
         }
         Ok(())
     }
@@ -347,12 +455,12 @@ impl<'a> Evaluation<'a> {
             for (method, (outcome, seconds)) in self.methods.iter().zip(outcomes) {
                 let clock = Instant::now();
                 let outcome =
-                    outcome.read().map_err(|source| method_error(method.id, set, source))?;
+                    outcome.read().map_err(|source| image_error(method.id, set, index, source))?;
                 results.push((outcome, seconds + clock.elapsed().as_secs_f64()));
             }
             let zero_shot = zero_shot.read();
             let zero_shot =
-                zero_shot.map_err(|source| method_error(MethodId::Clip, set, source))?;
+                zero_shot.map_err(|source| image_error(MethodId::Clip, set, index, source))?;
             let zero_shot_top1 = ranking(&zero_shot.scores, 1)[0];
             for ((outcome, seconds), tally) in results.into_iter().zip(tallies.iter_mut()) {
                 let of_image = Classified { outcome, zero_shot_top1, seconds };
@@ -375,7 +483,7 @@ impl<'a> Evaluation<'a> {
     fn rows(&self, set: &ImageSet, unreadable: u64, tallies: &[Tally]) -> Vec<Row> {
         let row = |(ConfiguredMethod { id, method, setup }, tally): (&ConfiguredMethod, &Tally)| {
             let (top1_low, top1_high) = tally.accuracy.top1_interval();
-            Row {
+            let row = Row {
                 test_set: set.id.clone(),
                 method: id.name().to_owned(),
                 start: setup.start.to_owned(),
@@ -391,9 +499,12 @@ impl<'a> Evaluation<'a> {
                 top5: tally.accuracy.top5_percent(),
                 calibration_error: tally.calibration.error_percent(),
                 brier: tally.calibration.brier(),
-                published_top1: published_top1(id.name(), setup.start, &set.id),
+                published_top1: None,
                 seconds_per_image: tally.seconds / tally.accuracy.images.max(1) as f64,
-            }
+            };
+            let published = set.test_set.filter(|_| is_published_size(&self.clip.config));
+            let published_top1 = published.and_then(|set| published_top1(&row, set.id()));
+            Row { published_top1, ..row }
         };
         self.methods.iter().zip(tallies).map(row).collect()
     }
@@ -411,17 +522,23 @@ fn launch_image(
     let mut outcomes = Vec::with_capacity(methods.len());
     for ConfiguredMethod { id, method, .. } in methods {
         let clock = Instant::now();
-        let outcome = method.launch(views).map_err(|source| method_error(*id, set, source))?;
+        let outcome = method.launch(views);
+        let outcome = outcome.map_err(|source| image_error(*id, set, index, source))?;
         outcomes.push((outcome, clock.elapsed().as_secs_f64() + std::mem::take(&mut shared)));
     }
     // Last, so that it reads what the methods computed and costs next to nothing.
     let zero_shot = zero_shot.launch(views);
-    let zero_shot = zero_shot.map_err(|source| method_error(MethodId::Clip, set, source))?;
+    let zero_shot = zero_shot.map_err(|source| image_error(MethodId::Clip, set, index, source))?;
     Ok(Launched { index, outcomes, zero_shot })
 }
 
+fn image_error(method: MethodId, set: &ImageSet, index: usize, source: MethodError) -> EvalError {
+    let place = format!("`{}` of {}", set.images[index].path.display(), set.title);
+    EvalError::Method { method, place, source }
+}
+
 fn method_error(method: MethodId, set: &ImageSet, source: MethodError) -> EvalError {
-    EvalError::Method { method, test_set: set.title.clone(), source }
+    EvalError::Method { method, place: set.title.clone(), source }
 }
 
 fn write_error(
@@ -432,7 +549,7 @@ fn write_error(
 ) -> Result<(), RecordError> {
     let image = &set.images[index];
     let path = image.path.to_string_lossy();
-    let error = error.to_string();
+    let error = error.with_causes();
     let line = ErrorLine { path: &path, label: image.label, error: &error };
     tallies
         .iter_mut()

@@ -27,10 +27,19 @@ pub enum ExportError {
         /// Why not.
         source: io::Error,
     },
+    /// The folder has files of an earlier export, which would be taken for this one's.
+    #[error("`{}` already holds an export; remove it or name another folder", folder.display())]
+    Exists {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The tokens or the tensors cannot be had.
     #[error(transparent)]
     Method(#[from] MethodError),
 }
+
+/// Name of the file of what all images share.
+const START: &str = "start.safetensors";
 
 /// A folder of exported inputs.
 #[derive(Debug)]
@@ -62,8 +71,16 @@ impl Export {
     /// | `template_ids` | `[class, place]`: `a photo of a NAME.` |
     /// | `keys`, `prompts` | `[slot, width]`, `[slot, 2, width]` |
     pub fn create(folder: &Path, start: &Start<'_>) -> Result<Self, ExportError> {
-        fs::create_dir_all(folder)
-            .map_err(|source| ExportError::Write { path: folder.to_owned(), source })?;
+        let error = |source| ExportError::Write { path: folder.to_owned(), source };
+        fs::create_dir_all(folder).map_err(error)?;
+        for entry in fs::read_dir(folder).map_err(error)? {
+            let name = entry.map_err(error)?.file_name();
+            let name = name.to_string_lossy();
+            let is_ours = name == START || name.starts_with("image-");
+            if is_ours && name.ends_with(".safetensors") {
+                return Err(ExportError::Exists { folder: folder.to_owned() });
+            }
+        }
         let export = Self { folder: folder.to_owned() };
         let placeholders = vec!["X"; start.context.dims()[0]].join(" ");
         let mut tensors = vec![
@@ -75,7 +92,7 @@ impl Export {
             tensors.push(floats("keys", memory.tensor::<2>("keys", &start.clip.device)?)?);
             tensors.push(floats("prompts", memory.tensor::<3>("prompts", &start.clip.device)?)?);
         }
-        export.write("start.safetensors", &tensors)?;
+        export.write(START, &tensors)?;
         Ok(export)
     }
 

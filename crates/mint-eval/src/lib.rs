@@ -7,6 +7,7 @@ mod calibration;
 mod config;
 mod evaluate;
 mod export;
+mod lines;
 mod loader;
 mod memory_file;
 mod method_id;
@@ -17,6 +18,7 @@ mod prompts;
 mod published;
 mod record;
 mod row;
+mod run_info;
 mod table;
 mod tally;
 
@@ -33,9 +35,10 @@ pub use methods::{ConfiguredMethod, Setup, SetupError, build_methods};
 pub use metrics::{Accuracy, ranking, wilson};
 pub use pixels::view_tensor;
 pub use prompts::{PromptsError, StartContext, TrainedPrompts, cocoop_prompts, maple_prompts};
-pub use published::published_top1;
-pub use record::{
-    Host, RUN_FILE, Record, RecordError, RunInfo, Versions, WeightsFile, WeightsInfo,
-};
+pub use record::{EarlierRun, RUN_FILE, Record, RecordError};
 pub use row::Row;
+pub use run_info::{
+    Arguments, Difference, HashedFile, Host, RunInfo, TestSetInfo, TrainedFiles, Versions,
+    WeightsInfo,
+};
 pub use table::{TableStyle, table};

@@ -1,6 +1,7 @@
 //! Worker threads that decode images and make their views ahead of the device.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -26,6 +27,19 @@ pub enum LoadError {
     /// A decoder gave up on the file.
     #[error("the decoder failed on `{0}`")]
     Decoder(String),
+}
+
+impl LoadError {
+    /// What is wrong and why, in a line.
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        text
+    }
 }
 
 /// Makes the views of a list of images, in order, a bounded number of images ahead.

@@ -1,4 +1,5 @@
-//! What methods remember, on disk, so that a run that was broken off can go on exactly.
+//! What methods remember within a test set, on disk, so that a run that was broken off can go on
+//! exactly. There is a file for each set, which at the set's end has what the next one starts from.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -8,46 +9,56 @@ use std::path::{Path, PathBuf};
 use mint_clip::burn::tensor::{DType, TensorData};
 use mint_tuner::Memory;
 use safetensors::tensor::{Dtype, SafeTensors, View};
+use serde::{Deserialize, Serialize};
 
 use crate::record::{RecordError, write_whole};
 
-/// The memories of all methods at one point of a run.
+/// The memories of all methods at one point of a test set.
 #[derive(Debug, Default)]
 pub struct SavedMemories {
-    /// The test set that was being gone through.
-    pub test_set: String,
-    /// How many of its images had been seen.
+    /// How many of the set's images had been seen.
     pub images: usize,
     /// By the name of the method.
     pub memories: BTreeMap<String, Memory>,
 }
 
-/// The file in the folder of a run.
-fn path(folder: &Path) -> PathBuf {
-    folder.join("memory.safetensors")
+/// What is said of the tensors; one entry, since several would come in a random order.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    images: usize,
+    methods: Vec<String>,
+}
+
+/// Key of the description in the file's metadata.
+const DESCRIPTION: &str = "memory";
+
+/// The file of a test set in the folder of a run.
+pub fn path(folder: &Path, test_set: &str) -> PathBuf {
+    folder.join(format!("{test_set}-memory.safetensors"))
 }
 
 /// Saves memories, all or none.
-pub fn save(folder: &Path, saved: &SavedMemories) -> Result<(), RecordError> {
-    let path = path(folder);
+pub fn save(folder: &Path, test_set: &str, saved: &SavedMemories) -> Result<(), RecordError> {
+    let path = path(folder, test_set);
+    let description =
+        Description { images: saved.images, methods: saved.memories.keys().cloned().collect() };
     let tensors = saved.memories.iter().flat_map(|(method, memory)| {
         let named = move |(name, data)| (format!("{method}.{name}"), Saved(data));
         memory.tensors().iter().map(named)
     });
-    let metadata = HashMap::from([
-        ("test_set".to_owned(), saved.test_set.clone()),
-        ("images".to_owned(), saved.images.to_string()),
-        ("methods".to_owned(), saved.memories.keys().cloned().collect::<Vec<_>>().join(",")),
-    ]);
-    safetensors::serialize(tensors, Some(metadata))
-        .map_err(std::io::Error::other)
-        .and_then(|bytes| write_whole(&path, &bytes))
-        .map_err(|source| RecordError::Write { path, source })
+    let write = || {
+        let metadata =
+            HashMap::from([(DESCRIPTION.to_owned(), serde_json::to_string(&description)?)]);
+        let bytes =
+            safetensors::serialize(tensors, Some(metadata)).map_err(std::io::Error::other)?;
+        write_whole(&path, &bytes)
+    };
+    write().map_err(|source| RecordError::Write { path, source })
 }
 
-/// Reads what [`save`] wrote; nothing if there is no file.
-pub fn load(folder: &Path) -> Result<Option<SavedMemories>, RecordError> {
-    let path = path(folder);
+/// Reads what [`save`] wrote; `None` if there is no file.
+pub fn load(folder: &Path, test_set: &str) -> Result<Option<SavedMemories>, RecordError> {
+    let path = path(folder, test_set);
     let damaged = |reason: &str| RecordError::Damaged { path: path.clone(), reason: reason.into() };
     if !path.exists() {
         return Ok(None);
@@ -58,25 +69,25 @@ pub fn load(folder: &Path) -> Result<Option<SavedMemories>, RecordError> {
 
 fn read(bytes: &[u8]) -> Option<SavedMemories> {
     let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
-    let metadata = header.metadata().as_ref()?;
-    let methods = metadata.get("methods")?.split(',').filter(|name| !name.is_empty());
+    let description = header.metadata().as_ref()?.get(DESCRIPTION)?;
+    let Description { images, methods } = serde_json::from_str(description).ok()?;
     let mut tensors: BTreeMap<String, BTreeMap<String, TensorData>> =
-        methods.map(|method| (method.to_owned(), BTreeMap::new())).collect();
+        methods.into_iter().map(|method| (method, BTreeMap::new())).collect();
     for (name, view) in SafeTensors::deserialize(bytes).ok()?.tensors() {
         let (method, name) = name.split_once('.')?;
         let data = match view.dtype() {
-            Dtype::F32 => data(view.data(), view.shape(), f32::from_le_bytes),
+            Dtype::F32 => {
+                let values = data(view.data(), view.shape(), f32::from_le_bytes);
+                let finite = values.as_slice::<f32>().ok()?.iter().all(|value| value.is_finite());
+                finite.then_some(values)?
+            }
             Dtype::I64 => data(view.data(), view.shape(), i64::from_le_bytes),
             _ => return None,
         };
         tensors.get_mut(method)?.insert(name.to_owned(), data);
     }
     let memories = tensors.into_iter().map(|(method, tensors)| (method, Memory::new(tensors)));
-    Some(SavedMemories {
-        test_set: metadata.get("test_set")?.clone(),
-        images: metadata.get("images")?.parse().ok()?,
-        memories: memories.collect(),
-    })
+    Some(SavedMemories { images, memories: memories.collect() })
 }
 
 fn data<T, const SIZE: usize>(
@@ -128,16 +139,25 @@ mod tests {
             ("mint".to_owned(), Memory::new(tensors)),
             ("sar".to_owned(), Memory::default()),
         ]);
-        assert!(load(&folder).expect("nothing is no error").is_none());
-        let saved = SavedMemories { test_set: "A".to_owned(), images: 7, memories };
-        save(&folder, &saved).expect("the folder can be written");
-        let loaded = load(&folder).expect("the file is whole").expect("there is a file");
-        assert_eq!((loaded.test_set.as_str(), loaded.images), ("A", 7));
-        assert_eq!(loaded.memories, saved.memories);
+        assert!(load(&folder, "A").expect("nothing is no error").is_none());
+        let mut saved = SavedMemories { images: 7, memories };
+        save(&folder, "A", &saved).expect("the folder can be written");
+        let loaded = load(&folder, "A").expect("the file is whole").expect("there is a file");
+        assert_eq!((loaded.images, &loaded.memories), (7, &saved.memories));
+        assert!(load(&folder, "R").expect("nothing is no error").is_none());
+        let bytes = fs::read(path(&folder, "A")).expect("the file is there");
+        save(&folder, "A", &saved).expect("the folder can be written");
+        assert_eq!(fs::read(path(&folder, "A")).expect("the file is there"), bytes);
 
-        fs::write(path(&folder), b"something else").expect("the file can be written");
-        let error = load(&folder).expect_err("that is no memory").to_string();
-        assert!(error.contains("memory.safetensors"), "{error}");
+        let infinite = TensorData::new(vec![f32::INFINITY], [1]);
+        let tensors = BTreeMap::from([("keys".to_owned(), infinite)]);
+        saved.memories.insert("tda".to_owned(), Memory::new(tensors));
+        save(&folder, "R", &saved).expect("the folder can be written");
+        fs::write(path(&folder, "V"), b"something else").expect("the file can be written");
+        for test_set in ["R", "V"] {
+            let error = load(&folder, test_set).expect_err("that is no memory").to_string();
+            assert!(error.contains(&format!("{test_set}-memory.safetensors")), "{error}");
+        }
         fs::remove_dir_all(folder).expect("the folder can be removed");
     }
 }

@@ -92,7 +92,9 @@ impl FromStr for MethodId {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = MethodId::ALL.into_iter().find(|method| method.name() == name);
+        let typed = name.trim();
+        let found =
+            MethodId::ALL.into_iter().find(|method| method.name().eq_ignore_ascii_case(typed));
         found.ok_or_else(|| {
             let known: Vec<&str> = MethodId::ALL.iter().map(|method| method.name()).collect();
             format!("`{name}` is not a known method; known are {} and `all`", known.join(", "))

@@ -3,14 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use mint_clip::ClipConfig;
 use serde::Deserialize;
 
-/// A published row.
+use crate::row::Row;
+
+/// A published row, of ViT-B/16.
 #[derive(Debug, Deserialize)]
 struct PublishedRow {
     method: String,
     /// What a row of ours may start from to be the like of it.
     starts: Vec<String>,
+    views: usize,
+    /// Shares of the views that a row of ours may choose: ZERO's paper and its code differ. None
+    /// for methods that choose no views.
+    #[serde(default)]
+    shares: Vec<f64>,
+    steps: usize,
     /// Top-1 in percent by the letter of the test set; `mean` is over all of them.
     top1: BTreeMap<String, f64>,
 }
@@ -24,17 +33,55 @@ static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../data/published.json")).expect("the data is valid")
 });
 
-/// The published top-1 percentage of a method on a test set (`A`, `R`, `V`, `K`, or `mean` of the
-/// four), if there is a row that starts from the same.
-pub fn published_top1(method: &str, start: &str, test_set: &str) -> Option<f64> {
-    let is_like =
-        |row: &&PublishedRow| row.method == method && row.starts.iter().any(|known| known == start);
+/// The published top-1 percentage on a test set (`A`, `R`, `V`, `K`, or `mean` of the four) that is
+/// the like of `row`: of the same method, start, views, share and steps.
+///
+/// Whether the images and the model are those of the published row, the caller must know.
+pub fn published_top1(row: &Row, test_set: &str) -> Option<f64> {
+    let is_like = |published: &&PublishedRow| {
+        published.method == row.method
+            && published.starts.contains(&row.start)
+            && published.views == row.views
+            && published.steps == row.steps
+            && row
+                .share
+                .map_or(published.shares.is_empty(), |share| published.shares.contains(&share))
+    };
     PUBLISHED.rows.iter().find(is_like)?.top1.get(test_set).copied()
+}
+
+/// Whether a model has the size of the published rows' model, ViT-B/16.
+pub fn is_published_size(ClipConfig { vision, text, embed_dim, .. }: &ClipConfig) -> bool {
+    let image = (vision.image_size, vision.patch_size, vision.width, vision.layers);
+    image == (224, 16, 768, 12) && (text.width, text.layers, *embed_dim) == (512, 12, 512)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A row with MINT's published settings.
+    fn row(method: &str, start: &str) -> Row {
+        Row {
+            test_set: "R".to_owned(),
+            method: method.to_owned(),
+            start: start.to_owned(),
+            views: 64,
+            share: Some(0.1),
+            steps: 3,
+            seed: 0,
+            images: 30_000,
+            unreadable: 0,
+            top1: 0.0,
+            top1_low: 0.0,
+            top1_high: 0.0,
+            top5: 0.0,
+            calibration_error: None,
+            brier: None,
+            published_top1: None,
+            seconds_per_image: 0.0,
+        }
+    }
 
     #[test]
     fn every_published_mean_is_that_of_its_sets() {
@@ -43,9 +90,22 @@ mod tests {
             let mean = sets.iter().sum::<f64>() / 4.0;
             assert!((mean - row.top1["mean"]).abs() < 0.0151, "{}: {mean}", row.method);
         }
-        assert_eq!(published_top1("mint", "context", "R"), Some(78.68));
-        assert_eq!(published_top1("mint", "words", "R"), None, "that is another row");
-        assert_eq!(published_top1("zero", "context", "V"), Some(66.82));
-        assert_eq!(published_top1("mint", "context", "demo-R"), None);
+    }
+
+    #[test]
+    fn a_figure_stands_beside_a_row_of_the_same_settings_only() {
+        let mint = row("mint", "context");
+        assert_eq!(published_top1(&mint, "R"), Some(78.68));
+        assert_eq!(published_top1(&row("mint", "words"), "R"), None, "that is another row");
+        assert_eq!(published_top1(&mint, "demo-R"), None);
+        assert_eq!(published_top1(&Row { views: 32, ..mint.clone() }, "R"), None);
+        assert_eq!(published_top1(&Row { steps: 1, ..mint.clone() }, "R"), None);
+        assert_eq!(published_top1(&Row { share: Some(0.2), ..mint }, "R"), None);
+        let zero = Row { steps: 0, ..row("zero", "context") };
+        assert_eq!(published_top1(&zero, "V"), Some(66.82));
+        assert_eq!(published_top1(&Row { share: Some(0.3), ..zero.clone() }, "V"), Some(66.82));
+        assert_eq!(published_top1(&Row { share: None, ..zero }, "V"), None);
+        let clip = Row { views: 1, steps: 0, share: None, ..row("clip", "template") };
+        assert_eq!(published_top1(&clip, "A"), Some(47.87));
     }
 }

@@ -1,38 +1,74 @@
-//! The record of a run: one JSON file about the run, and one JSON line an image and method.
+//! The record of a run: a folder with one JSON file about the run, the lines of each test set and
+//! method, and what the methods remember.
+//!
+//! One process at a time writes to it: it holds a lock that the system drops with the process.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::lines::{EarlierLine, LineWriter};
 use crate::row::Row;
+use crate::run_info::{Difference, RunInfo, Versions};
 
 /// Name of the file about the run.
 pub const RUN_FILE: &str = "run.json";
 
+/// Name of the file that is locked while a process writes to the folder.
+const LOCK_FILE: &str = ".lock";
+
 /// A record that cannot be written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecordError {
     /// The folder holds another run, or other files.
     #[error(
-        "`{}` already holds files; go on with the run in it by `--resume`, or name another folder with `--output`",
+        "`{}` already holds files; go on with the run in it with `--resume`, or name another folder with `--output`",
         folder.display()
     )]
     Exists {
         /// The folder.
         folder: PathBuf,
     },
-    /// The run to go on with had other settings.
+    /// There is no run to go on with.
     #[error(
-        "`{}` is the record of a run with other {difference}; `--resume` goes on with equal ones only",
+        "`{}` holds no record of a run (no `{RUN_FILE}`), so there is nothing to go on with; leave `--resume` out to start one",
         folder.display()
+    )]
+    Nothing {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Another process writes to the folder.
+    #[error("another process is writing to `{}`; wait for it, or name another folder with `--output`", folder.display())]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The run to go on with has other settings, data or weights.
+    #[error(
+        "`{}` is the record of another run, and one run cannot go on as another:{}",
+        folder.display(),
+        listed(differences)
     )]
     OtherRun {
         /// The folder.
         folder: PathBuf,
         /// What differs.
-        difference: &'static str,
+        differences: Vec<Difference>,
+    },
+    /// The run was begun by another version of this program.
+    #[error(
+        "`{}` was begun by version {recorded} of this program, and this is {}; go on with that version, or start a new run",
+        folder.display(), Versions::default().mint
+    )]
+    OtherVersion {
+        /// The folder.
+        folder: PathBuf,
+        /// The version.
+        recorded: String,
     },
     /// A file of the run to go on with cannot be read.
     #[error("cannot go on: `{}` is damaged ({reason})", path.display())]
@@ -41,6 +77,19 @@ pub enum RecordError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// What the methods had learned when a set began is lost.
+    #[error(
+        "cannot go on with {next}: `{}`, which has what the methods remember of {previous}, is missing or is of an earlier image; start a new run",
+        path.display()
+    )]
+    MemoryLost {
+        /// The file.
+        path: PathBuf,
+        /// The set that was finished before.
+        previous: String,
+        /// The set to go on with.
+        next: String,
     },
     /// A file cannot be written.
     #[error("cannot write `{}`", path.display())]
@@ -52,198 +101,81 @@ pub enum RecordError {
     },
 }
 
-/// What is known about a run before it starts.
-#[derive(Debug, Clone, Serialize)]
-pub struct RunInfo {
-    /// The whole configuration.
-    pub config: serde_json::Value,
-    /// Seed of order and views.
-    pub seed: u64,
-    /// The weights.
-    pub weights: WeightsInfo,
-    /// Versions of this program and of Burn.
-    pub versions: Versions,
-    /// The machine.
-    pub host: Host,
-    /// The device that ran the tensors.
-    pub device: String,
+fn listed(differences: &[Difference]) -> String {
+    differences.iter().map(|difference| format!("\n  {difference}")).collect()
 }
 
-/// Which weights were used.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct WeightsInfo {
-    /// Every file that numbers were read from.
-    pub files: Vec<WeightsFile>,
-    /// Activation of the MLPs.
-    pub activation: String,
-    /// Factor of the cosine similarities.
-    pub logit_scale: f32,
-}
-
-/// One of the files of a model.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct WeightsFile {
-    /// File, or a name for embedded weights.
-    pub file: String,
-    /// Hexadecimal SHA-256 of the file.
-    pub sha256: String,
-}
-
-impl WeightsInfo {
-    /// The names of the files.
-    pub fn names(&self) -> String {
-        let names: Vec<&str> = self.files.iter().map(|file| file.file.as_str()).collect();
-        names.join(" + ")
-    }
-
-    /// Whether both are the same model, wherever its files lie.
-    pub fn is_same_model(&self, other: &Self) -> bool {
-        let checksums = |info: &Self| -> Vec<String> {
-            info.files.iter().map(|file| file.sha256.clone()).collect()
-        };
-        checksums(self) == checksums(other)
-            && self.activation == other.activation
-            && self.logit_scale == other.logit_scale
-    }
-}
-
-/// Versions of the programs involved.
-#[derive(Debug, Clone, Serialize)]
-pub struct Versions {
-    /// This project.
-    pub mint: &'static str,
-    /// The tensor library.
-    pub burn: &'static str,
-}
-
-impl Default for Versions {
-    fn default() -> Self {
-        Self { mint: env!("CARGO_PKG_VERSION"), burn: env!("BURN_VERSION") }
-    }
-}
-
-/// The machine of a run.
-#[derive(Debug, Clone, Serialize)]
-pub struct Host {
-    /// Operating system.
-    pub os: &'static str,
-    /// Processor architecture.
-    pub arch: &'static str,
-    /// Number of cores available.
-    pub cores: usize,
-}
-
-impl Host {
-    /// This machine.
-    pub fn current() -> Self {
-        Self {
-            os: std::env::consts::OS,
-            arch: std::env::consts::ARCH,
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-        }
-    }
-}
-
-/// One image as one method saw it.
-#[derive(Debug, Clone, Serialize)]
-pub struct ImageLine<'a> {
-    /// Path below the set's root.
-    pub path: &'a str,
-    /// Index of the image's class.
-    pub label: usize,
-    /// What the scores are: `logits`, or `votes`, which are no measure of confidence.
-    pub scores: &'static str,
-    /// The five best classes, the best first.
-    pub top5: Vec<ScoredClass<'a>>,
-    /// Brier score of the class distribution; nothing for votes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub brier: Option<f32>,
-    /// The class that zero-shot CLIP gives.
-    pub zero_shot_top1: usize,
-    /// Loss of each step of adaptation.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub losses: Vec<f32>,
-    /// Time that the method added. The only value that differs between equal runs.
-    pub seconds: f64,
-}
-
-/// A class with its score.
-#[derive(Debug, Clone, Serialize)]
-pub struct ScoredClass<'a> {
-    /// Index.
-    pub class: usize,
-    /// Name.
-    pub name: &'a str,
-    /// Score.
-    pub score: f32,
-    /// Its probability; nothing for votes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub probability: Option<f32>,
-}
-
-/// An image that could not be used.
-#[derive(Debug, Clone, Serialize)]
-pub struct ErrorLine<'a> {
-    /// Path below the set's root.
-    pub path: &'a str,
-    /// Index of the image's class.
-    pub label: usize,
-    /// What was wrong.
-    pub error: &'a str,
-}
-
-/// A run's folder.
+/// A run's folder, locked.
 #[derive(Debug)]
 pub struct Record {
     folder: PathBuf,
     info: RunInfo,
+    /// Released when it is closed.
+    _lock: File,
 }
 
-#[derive(Serialize)]
-struct RunFile<'a> {
+/// The record of a run that was begun earlier, locked.
+#[derive(Debug)]
+pub struct EarlierRun {
+    folder: PathBuf,
+    contents: RunFile<RunInfo, Vec<Row>>,
+    lock: File,
+}
+
+/// The contents of [`RUN_FILE`].
+#[derive(Debug, Serialize, Deserialize)]
+struct RunFile<Info, Rows> {
     #[serde(flatten)]
-    info: &'a RunInfo,
+    info: Info,
     finished: bool,
-    rows: &'a [Row],
+    rows: Rows,
 }
 
 impl Record {
     /// Creates the folder and says in it what is about to run.
+    ///
+    /// # Errors
+    ///
+    /// If the folder holds files, another process writes to it, or it cannot be written.
     pub fn create(folder: &Path, info: RunInfo) -> Result<Self, RecordError> {
-        // Lines or a memory left by something else would be taken for this run's own.
-        if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
-            return Err(RecordError::Exists { folder: folder.to_owned() });
-        }
         let error = |source| RecordError::Write { path: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(error)?;
-        let record = Self { folder: folder.to_owned(), info };
+        // Lines or a memory left by something else would be taken for this run's own.
+        let holds_files = || -> io::Result<bool> {
+            let mut names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
+            names.try_fold(false, |found, name: io::Result<_>| Ok(found || name? != LOCK_FILE))
+        };
+        if holds_files().map_err(error)? {
+            return Err(RecordError::Exists { folder: folder.to_owned() });
+        }
+        let lock = lock(folder)?;
+        // Another process may have come and gone between the look and the lock.
+        if holds_files().map_err(error)? {
+            return Err(RecordError::Exists { folder: folder.to_owned() });
+        }
+        let record = Self { folder: folder.to_owned(), info, _lock: lock };
         record.write_run(false, &[])?;
         Ok(record)
     }
 
-    /// Goes on with a run that was broken off; gives the rows of the sets that it had finished.
+    /// Makes the first folder `0001`, `0002`... in `parent` that is not there yet, which no other
+    /// process gets as well.
     ///
-    /// A folder without a record is started anew.
-    pub fn resume(folder: &Path, info: RunInfo) -> Result<(Self, Vec<Row>), RecordError> {
-        let path = folder.join(RUN_FILE);
-        if !path.exists() {
-            return Ok((Self::create(folder, info)?, Vec::new()));
+    /// # Errors
+    ///
+    /// If no folder can be made.
+    pub fn claim_folder(parent: &Path) -> Result<PathBuf, RecordError> {
+        let error = |path: &Path, source| RecordError::Write { path: path.to_owned(), source };
+        fs::create_dir_all(parent).map_err(|source| error(parent, source))?;
+        let mut number = 1;
+        loop {
+            let folder = parent.join(format!("{number:04}"));
+            match fs::create_dir(&folder) {
+                Ok(()) => return Ok(folder),
+                Err(source) if source.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(source) => return Err(error(&folder, source)),
+            }
         }
-        let damaged = |reason: String| RecordError::Damaged { path: path.clone(), reason };
-        let text = fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
-        let earlier: EarlierRun =
-            serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        let other = |difference| RecordError::OtherRun { folder: folder.to_owned(), difference };
-        // Written and read like the other: text does not keep the last bit of every number.
-        let config: serde_json::Value = serde_json::from_str(&info.config.to_string())
-            .map_err(|error| damaged(error.to_string()))?;
-        if earlier.config != config {
-            return Err(other("settings"));
-        }
-        if !earlier.weights.is_same_model(&info.weights) {
-            return Err(other("weights"));
-        }
-        Ok((Self { folder: folder.to_owned(), info }, earlier.rows))
     }
 
     /// The folder.
@@ -252,6 +184,10 @@ impl Record {
     }
 
     /// The whole lines that an earlier run left for a test set and method.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be read.
     pub fn earlier_lines(
         &self,
         test_set: &str,
@@ -265,14 +201,17 @@ impl Record {
         };
         // What follows the last line end was cut off while it was written.
         let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-        let parse = |line: &str| {
-            let value = serde_json::from_str(line).map_err(|error| damaged(error.to_string()))?;
-            Ok(EarlierLine { text: line.to_owned(), value })
+        let parse = |(number, line): (usize, &str)| {
+            EarlierLine::parse(line).map_err(|error| damaged(format!("line {number}: {error}")))
         };
-        whole.lines().map(parse).collect()
+        (1..).zip(whole.lines()).map(parse).collect()
     }
 
     /// Opens the lines of one test set and method, starting with some of an earlier run.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
     pub fn lines(
         &self,
         test_set: &str,
@@ -280,11 +219,10 @@ impl Record {
         earlier: &[EarlierLine],
     ) -> Result<LineWriter, RecordError> {
         let path = self.lines_path(test_set, method);
-        let error = |source| RecordError::Write { path: path.clone(), source };
-        let text: String = earlier.iter().map(|line| format!("{}\n", line.text)).collect();
-        write_whole(&path, text.as_bytes()).map_err(error)?;
-        let file = File::options().append(true).open(&path).map_err(error)?;
-        Ok(LineWriter { path, file: BufWriter::new(file) })
+        let text: String = earlier.iter().map(|line| format!("{}\n", line.text())).collect();
+        write_whole(&path, text.as_bytes())
+            .map_err(|source| RecordError::Write { path: path.clone(), source })?;
+        LineWriter::append(path)
     }
 
     fn lines_path(&self, test_set: &str, method: &str) -> PathBuf {
@@ -292,11 +230,19 @@ impl Record {
     }
 
     /// Adds the rows so far.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
     pub fn update(&self, rows: &[Row]) -> Result<(), RecordError> {
         self.write_run(false, rows)
     }
 
     /// Adds the rows and marks the run as complete.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
     pub fn finish(&self, rows: &[Row]) -> Result<(), RecordError> {
         self.write_run(true, rows)
     }
@@ -313,99 +259,88 @@ impl Record {
     }
 }
 
-/// Writes a temporary file and renames it, so that the file is always whole.
+impl EarlierRun {
+    /// Locks and reads the record of a run to go on with.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, another process writes to it, another version of this program began it,
+    /// or it is damaged.
+    pub fn open(folder: &Path) -> Result<Self, RecordError> {
+        let path = folder.join(RUN_FILE);
+        if !path.is_file() {
+            return Err(RecordError::Nothing { folder: folder.to_owned() });
+        }
+        let lock = lock(folder)?;
+        let damaged = |reason: String| RecordError::Damaged { path: path.clone(), reason };
+        let text = fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        // Other versions may have other fields.
+        match value["versions"]["mint"].as_str() {
+            Some(recorded) if recorded != Versions::default().mint => {
+                let (folder, recorded) = (folder.to_owned(), recorded.to_owned());
+                return Err(RecordError::OtherVersion { folder, recorded });
+            }
+            _ => {}
+        }
+        let contents = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
+        Ok(Self { folder: folder.to_owned(), contents, lock })
+    }
+
+    /// What the run was.
+    pub fn info(&self) -> &RunInfo {
+        &self.contents.info
+    }
+
+    /// Goes on with the run if it is the same as `now`, and gives the rows of the sets that it had
+    /// finished.
+    ///
+    /// # Errors
+    ///
+    /// If anything that the results depend on differs.
+    pub fn resume(self, now: &RunInfo) -> Result<(Record, Vec<Row>), RecordError> {
+        let Self { folder, contents: RunFile { info, rows, .. }, lock } = self;
+        let differences = now.differences(&info);
+        if !differences.is_empty() {
+            return Err(RecordError::OtherRun { folder, differences });
+        }
+        Ok((Record { folder, info, _lock: lock }, rows))
+    }
+}
+
+/// Locks a record's folder for as long as this process lives and keeps the file open.
+fn lock(folder: &Path) -> Result<File, RecordError> {
+    let path = folder.join(LOCK_FILE);
+    let write = |source| RecordError::Write { path: path.clone(), source };
+    let file = File::options().create(true).append(true).open(&path).map_err(write)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(RecordError::Locked { folder: folder.to_owned() }),
+        // Some file systems of clusters have no locks.
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(error)) => Err(write(error)),
+    }
+}
+
+/// Writes a temporary file and renames it, so that the file is always whole, after a power cut
+/// too. Nothing is left of a file that cannot be written.
 pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".partial");
-    fs::write(&temporary, contents)?;
-    fs::rename(&temporary, path)
-}
-
-/// What a resumed run needs of the file about the run.
-#[derive(Deserialize)]
-struct EarlierRun {
-    config: serde_json::Value,
-    weights: WeightsInfo,
-    rows: Vec<Row>,
-}
-
-/// A line of an earlier run.
-#[derive(Debug, Clone)]
-pub struct EarlierLine {
-    text: String,
-    value: LineResult,
-}
-
-/// What counts of a line.
-#[derive(Debug, Clone, Deserialize)]
-struct LineResult {
-    path: String,
-    label: usize,
-    #[serde(default)]
-    top5: Vec<EarlierClass>,
-    brier: Option<f32>,
-    error: Option<String>,
-    #[serde(default)]
-    seconds: f64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct EarlierClass {
-    class: usize,
-    probability: Option<f32>,
-}
-
-/// What a method made of an image in an earlier run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EarlierResult {
-    /// Index of the image's class.
-    pub label: usize,
-    /// The best classes, the best first.
-    pub best: Vec<usize>,
-    /// Probability of the first of them.
-    pub confidence: Option<f32>,
-    /// Brier score.
-    pub brier: Option<f32>,
-    /// Time that the method added.
-    pub seconds: f64,
-}
-
-impl EarlierLine {
-    /// Path below the set's root.
-    pub fn path(&self) -> &str {
-        &self.value.path
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&partial)?;
+        file.write_all(contents)?;
+        file.sync_all()?;
+        fs::rename(&partial, path)
+    };
+    let written = write();
+    if written.is_err() {
+        // The error that is reported is the first one.
+        let _ = fs::remove_file(&partial);
+    } else if let Some(Ok(folder)) = path.parent().map(File::open) {
+        // Where folders can be opened, the new name is made to last as well.
+        let _ = folder.sync_all();
     }
-
-    /// What counts; nothing for an image that could not be used.
-    pub fn result(&self) -> Option<EarlierResult> {
-        let LineResult { label, top5, brier, error: None, seconds, .. } = &self.value else {
-            return None;
-        };
-        Some(EarlierResult {
-            label: *label,
-            best: top5.iter().map(|class| class.class).collect(),
-            confidence: top5.first().and_then(|class| class.probability),
-            brier: *brier,
-            seconds: *seconds,
-        })
-    }
-}
-
-/// Appends lines, each written out at once.
-#[derive(Debug)]
-pub struct LineWriter {
-    path: PathBuf,
-    file: BufWriter<File>,
-}
-
-impl LineWriter {
-    /// Writes one value as a line.
-    pub fn write(&mut self, line: &impl Serialize) -> Result<(), RecordError> {
-        let mut write = || -> io::Result<()> {
-            serde_json::to_writer(&mut self.file, line)?;
-            self.file.write_all(b"\n")?;
-            self.file.flush()
-        };
-        write().map_err(|source| RecordError::Write { path: self.path.clone(), source })
-    }
+    written
 }

@@ -19,24 +19,69 @@ const MEAN: &str = "mean";
 /// Test sets of the published mean.
 const SHIFTED: [&str; 4] = ["A", "R", "V", "K"];
 
+/// Columns that fit beside each other in a terminal of the usual width.
+const WIDTH: usize = 80;
+
 /// Draws the rows, and means over A, R, V and K where a method has them all; percentages with one
 /// decimal.
+///
+/// For a terminal it is at most 80 characters wide: what is equal in all rows is said above it, and
+/// what does not fit is left out, which is said below it.
 pub fn table(rows: &[Row], style: TableStyle) -> String {
+    let rows: Vec<Row> = rows.iter().cloned().chain(means(rows)).collect();
+    let any_published = rows.iter().any(|row| row.published_top1.is_some());
+    let mut columns = columns(any_published);
+    if style == TableStyle::Markdown {
+        return draw(&rows, &columns, style);
+    }
+    let is_constant = |column: &Column| {
+        column.is_setting()
+            && rows.windows(2).all(|pair| (column.cell)(&pair[0]) == (column.cell)(&pair[1]))
+    };
+    let (constant, varying) = columns.drain(..).partition(is_constant);
+    columns = varying;
+    let mut left_out: Vec<&str> = Vec::new();
+    let mut text = draw(&rows, &columns, style);
+    while text.lines().any(|line| line.chars().count() > WIDTH) {
+        let needed_least = (0..columns.len())
+            .filter_map(|index| Some((columns[index].least_needed?, index)))
+            .min();
+        let Some((_, index)) = needed_least else { break };
+        left_out.push(columns.remove(index).title);
+        text = draw(&rows, &columns, style);
+    }
+    if let Some(row) = rows.first() {
+        let all: Vec<String> = constant
+            .iter()
+            .map(|column: &Column| format!("{} {}", column.title, (column.cell)(row)))
+            .collect();
+        if !all.is_empty() {
+            text = format!("all rows: {}\n{text}", all.join(", "));
+        }
+    }
+    if !left_out.is_empty() {
+        text.push_str(&format!("\nnot shown, as too wide: {}", left_out.join(", ")));
+    }
+    text
+}
+
+fn draw(rows: &[Row], columns: &[Column], style: TableStyle) -> String {
     let mut table = Table::new();
     table.load_preset(match style {
         TableStyle::Text => presets::NOTHING,
         TableStyle::Markdown => presets::ASCII_MARKDOWN,
     });
-    let any_published = rows.iter().any(|row| row.published_top1.is_some());
-    let columns = columns(any_published);
     table.set_header(columns.iter().map(|column| column.title));
-    for row in rows.iter().chain(&means(rows)) {
+    for row in rows {
         table.add_row(columns.iter().map(|column| (column.cell)(row)));
     }
-    for (index, column) in columns.iter().enumerate().filter(|(_, column)| column.is_number) {
-        let aligned = table.column_mut(index);
-        let aligned = aligned.unwrap_or_else(|| panic!("there is a column `{}`", column.title));
-        aligned.set_cell_alignment(CellAlignment::Right);
+    for (column, drawn) in columns.iter().zip(table.column_iter_mut()) {
+        if column.is_number {
+            drawn.set_cell_alignment(CellAlignment::Right);
+        }
+        if style == TableStyle::Text {
+            drawn.set_padding((0, 1));
+        }
     }
     table.trim_fmt()
 }
@@ -46,25 +91,35 @@ struct Column {
     title: &'static str,
     is_number: bool,
     cell: fn(&Row) -> String,
+    /// Where it may be left out: the lower, the sooner.
+    least_needed: Option<u8>,
+}
+
+impl Column {
+    /// Whether it says how a row was run, and not what came out.
+    fn is_setting(&self) -> bool {
+        ["views", "share", "steps", "seed", "images"].contains(&self.title)
+    }
 }
 
 fn columns(any_published: bool) -> Vec<Column> {
-    let text = |title, cell| Column { title, is_number: false, cell };
-    let number = |title, cell| Column { title, is_number: true, cell };
+    let text = |title, cell| Column { title, is_number: false, cell, least_needed: None };
+    let number = |title, cell| Column { title, is_number: true, cell, least_needed: None };
+    let less = |needed, column: Column| Column { least_needed: Some(needed), ..column };
     let mut columns = vec![
         text("set", |row| row.test_set.clone()),
         text("method", |row| row.method.clone()),
         text("start", |row| row.start.clone()),
-        number("views", |row| row.views.to_string()),
-        number("share", |row| optional(row.share, |share| share.to_string())),
-        number("steps", |row| row.steps.to_string()),
-        number("seed", |row| row.seed.to_string()),
-        number("images", |row| row.images.to_string()),
+        less(4, number("views", |row| row.views.to_string())),
+        less(1, number("share", |row| optional(row.share, |share| share.to_string()))),
+        less(3, number("steps", |row| row.steps.to_string())),
+        less(0, number("seed", |row| row.seed.to_string())),
+        less(5, number("images", |row| row.images.to_string())),
         number("top-1 %", |row| format!("{:.1}", row.top1)),
-        number("95 % interval", interval),
-        number("top-5 %", |row| format!("{:.1}", row.top5)),
+        number("95 %", interval),
+        less(6, number("top-5 %", |row| format!("{:.1}", row.top5))),
         number("ECE %", |row| optional(row.calibration_error, |error| format!("{error:.1}"))),
-        number("s/image", |row| format!("{:.3}", row.seconds_per_image)),
+        number("added s", |row| format!("{:.3}", row.seconds_per_image)),
     ];
     if any_published {
         let published =
@@ -79,7 +134,7 @@ fn interval(row: &Row) -> String {
     if row.test_set == MEAN {
         "-".to_owned()
     } else {
-        format!("{:.1} - {:.1}", row.top1_low, row.top1_high)
+        format!("{:.1}-{:.1}", row.top1_low, row.top1_high)
     }
 }
 
@@ -114,7 +169,11 @@ fn means(rows: &[Row]) -> Vec<Row> {
                 .calibration_error
                 .map(|_| mean(|row| row.calibration_error.unwrap_or_default())),
             brier: first.brier.map(|_| mean(|row| row.brier.unwrap_or_default())),
-            published_top1: published_top1(&first.method, &first.start, "mean"),
+            published_top1: sets
+                .iter()
+                .all(|row| row.published_top1.is_some())
+                .then(|| published_top1(first, "mean"))
+                .flatten(),
             seconds_per_image: mean(|row| row.seconds_per_image),
             ..first.clone()
         });

@@ -8,8 +8,8 @@ use mint_clip::burn::tensor::Device;
 use mint_clip::{Checkpoint, Lanes, LoadOptions, Tokenizer};
 use mint_datasets::{ImageSet, LabelledImage, Source, open_image_folder};
 use mint_eval::{
-    Accuracy, Evaluation, Host, LoadError, LoopConfig, MethodId, Observer, Record, Row, RunConfig,
-    RunInfo, TrainedPrompts, Versions, WeightsInfo, build_methods,
+    Accuracy, Arguments, Evaluation, Host, LoadError, LoopConfig, MethodId, Observer, Record, Row,
+    RunConfig, RunInfo, TrainedFiles, TrainedPrompts, Versions, WeightsInfo, build_methods,
 };
 
 #[derive(Default)]
@@ -35,11 +35,17 @@ impl Observer for Counts {
 }
 
 fn info() -> RunInfo {
-    let weights = WeightsInfo { files: Vec::new(), activation: String::new(), logit_scale: 1.0 };
     RunInfo {
-        config: serde_json::Value::Null,
-        seed: 0,
-        weights,
+        arguments: Arguments::default(),
+        config: RunConfig::default(),
+        weights: WeightsInfo {
+            files: Vec::new(),
+            activation: String::new(),
+            logit_scale: 1.0,
+            model: serde_json::Value::Null,
+        },
+        prompts: TrainedFiles::default(),
+        test_sets: Vec::new(),
         versions: Versions::default(),
         host: Host::current(),
         device: "cpu".to_owned(),

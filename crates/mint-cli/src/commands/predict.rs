@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
+use image::RgbImage;
 use mint_augment::{ViewConfig, ViewGenerator, ViewSeed};
 use mint_datasets::{ImageSet, LabelledImage, Source, quoted, read_class_names};
 use mint_eval::{
@@ -13,7 +14,8 @@ use mint_tuner::{ClassSet, ImageViews, Outcome, ScoreKind, ViewDemand};
 use serde_json::json;
 
 use crate::args::{Format, PredictArgs};
-use crate::model::{Model, resolve_config};
+use crate::demo;
+use crate::model::{Model, resolve_config, trained_files};
 use crate::output;
 
 /// Best classes shown for each image.
@@ -24,12 +26,16 @@ const SHOWN: usize = 5;
 /// A picture that cannot be read is named, and the others are classified all the same.
 pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let class_names = class_names(&args.classes)?;
-    let config = resolve_config(&args.model, RunConfig::default())?;
-    if args.model.weights.is_empty() {
+    // What a method that remembers says of a picture depends on the pictures before it.
+    let start = RunConfig { methods: vec![MethodId::Clip], ..RunConfig::default() };
+    let config = resolve_config(&args.model, start)?;
+    let embedded = args.model.weights.is_empty();
+    if embedded {
         output::note(
             "warning: without `--weights` the demo's tiny model is used, which knows pictograms only",
         );
     }
+    trained_files(&config, embedded)?;
     let model = Model::load(&args.model, config.precision)?;
     let mut methods = model.methods(&config)?;
     let mut views = 1;
@@ -62,13 +68,19 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         }
     };
     let mut results = Vec::new();
-    let mut unreadable = 0;
+    let mut failed = 0;
     for (index, path) in args.images.iter().enumerate() {
-        let image = match images.load(index) {
+        let usable = |image: RgbImage| {
+            if embedded {
+                demo::check_pictogram(path, &image)?
+            }
+            Ok(image)
+        };
+        let image = match images.load(index).map_err(anyhow::Error::new).and_then(usable) {
             Ok(image) => image,
             Err(error) => {
-                output::error(&error.into());
-                unreadable += 1;
+                output::error(&error);
+                failed += 1;
                 continue;
             }
         };
@@ -79,18 +91,27 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         }
         let pixels = view_tensor(views, &view_config.normalization, &model.clip.device);
         let views = ImageViews::new(&model.clip, pixels, &pass_config);
+        let before = results.len();
         for ConfiguredMethod { id, method, .. } in &mut methods {
-            let outcome = method.classify(&views)?;
-            let best = best(&outcome, config.temperature, &images.class_names);
-            results.push(Prediction { path, method: *id, kind: outcome.kind, best });
+            match method.classify(&views) {
+                Ok(outcome) => {
+                    let best = best(&outcome, config.temperature, &images.class_names);
+                    results.push(Prediction { path, method: *id, kind: outcome.kind, best });
+                }
+                Err(error) => {
+                    let what = format!("{} on `{}`", id.title(), path.display());
+                    output::error(&anyhow::Error::new(error).context(what));
+                }
+            }
         }
+        failed += usize::from(results.len() - before < methods.len());
     }
     match args.format {
         Format::Json => output::result(&as_json(&results)?),
         Format::Text | Format::Markdown => results.iter().for_each(Prediction::print),
     }
-    if unreadable > 0 {
-        bail!("{unreadable} of {} pictures could not be read", args.images.len());
+    if failed > 0 {
+        bail!("{failed} of {} pictures could not be classified", args.images.len());
     }
     Ok(())
 }

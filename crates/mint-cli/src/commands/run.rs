@@ -1,134 +1,239 @@
 //! Evaluates test sets; without any named, the demo.
 
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use mint_datasets::{FolderError, ImageSet, TestSet, open_image_folder, read_class_names};
+use clap::ValueEnum;
+use mint_datasets::ImageSet;
 use mint_eval::{
-    Evaluation, Host, ImageOrder, Record, Row, RunConfig, RunInfo, TableStyle, Versions, table,
+    Arguments, EarlierRun, EvalError, Evaluation, Host, ImageOrder, Record, Row, RunConfig,
+    RunInfo, TableStyle, TestSetInfo, Versions, table,
 };
 
-use crate::args::{Format, OrderArg, RunArgs, split_names};
+use crate::args::{Format, OrderArg, RunArgs};
 use crate::demo;
-use crate::model::{Model, loop_config, resolve_config};
+use crate::interrupt::{Interrupt, exit_code};
+use crate::model::{Model, loop_config, resolve_config, trained_files};
 use crate::output::{self, Explained};
 use crate::progress::Progress;
+use crate::test_sets::{self, is_demo};
+
+/// A run that a signal ended. What it did is recorded.
+#[derive(Debug)]
+pub struct Stopped {
+    signal: i32,
+    what: String,
+    /// The folder of its record, if it has one.
+    folder: Option<PathBuf>,
+}
+
+impl Stopped {
+    /// As a shell reports a signal.
+    pub fn exit_code(&self) -> u8 {
+        exit_code(self.signal)
+    }
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { what, folder, .. } = self;
+        match folder {
+            None => write!(formatter, "{what}; nothing is recorded without `--output`"),
+            Some(folder) => write!(
+                formatter,
+                "{what}\nhint: go on with `mint-cli --resume --output {}`",
+                folder.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Stopped {}
 
 /// Runs the evaluation and prints its table.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let earlier = match &args.output {
+        Some(folder) if args.resume => Some(EarlierRun::open(folder)?),
+        _ => None,
+    };
+    let args = &match &earlier {
+        Some(earlier) => Cow::Owned(completed(args, earlier.info())?),
+        None => Cow::Borrowed(args),
+    };
     let sets = find_sets(args)?;
-    let all_demo = sets.iter().all(|set| set.id.starts_with("demo-"));
-    let named = args.test_sets.is_some() || !args.image_folder.is_empty();
+    let all_demo = sets.iter().all(is_demo);
     if !all_demo && args.model.weights.is_empty() {
         let detail = "only the embedded demo has weights of its own".to_owned();
         let hint = "give CLIP's weights with `--weights FILE` (ONNX, safetensors or PyTorch; `cargo xtask fetch weights` gets some)";
         let problem = "no weights were given".to_owned();
         bail!(Explained { problem, detail, hint: hint.to_owned() });
     }
-    let start = if named { RunConfig::default() } else { demo::default_config() };
+    let start = match &earlier {
+        Some(earlier) => earlier.info().config.clone(),
+        None if all_demo => demo::default_config(),
+        None => RunConfig::default(),
+    };
     let config = with_run_options(args, resolve_config(&args.model, start)?);
+    let mut images = 0;
+    for set in &sets {
+        images += Evaluation::select(&config, set)?.len();
+    }
+    let prompts = trained_files(&config, args.model.weights.is_empty())?;
     let model = Model::load(&args.model, config.precision)?;
     let mut evaluation =
         Evaluation::new(&model.clip, &model.tokenizer, &config, model.methods(&config)?)?;
-    let (record, mut rows) = open_record(args, named, &config, &model)?;
+    let info = RunInfo {
+        arguments: arguments(args)?,
+        config: config.clone(),
+        weights: model.weights.clone(),
+        prompts,
+        test_sets: sets.iter().map(TestSetInfo::new).collect(),
+        versions: Versions::default(),
+        host: Host::current(),
+        device: model.device_name.clone(),
+    };
+    let (record, mut rows) = open_record(args, all_demo, earlier, info)?;
 
-    let mut progress = Progress::new(&config.methods);
+    let interrupt = Interrupt::listen().context("cannot listen for signals")?;
+    let mut progress = Progress::new(&config.methods, images, interrupt.clone());
+    let mut unreadable = Vec::new();
     for set in sets {
         if rows.iter().any(|row| row.test_set == set.id) {
-            continue; // finished by the run that is gone on with
+            progress.skip(evaluation.skip(&set)?);
+            continue;
         }
         let settings = loop_config(&args.model, args.strict, &model.clip.device);
-        rows.extend(evaluation.run(&Arc::new(set), record.as_ref(), settings, &mut progress)?);
+        let title = set.title.clone();
+        let of_set = evaluation.run(&Arc::new(set), record.as_ref(), settings, &mut progress);
+        let of_set = of_set.map_err(|error| match (&error, interrupt.signal()) {
+            (EvalError::Stopped { .. }, Some(signal)) => {
+                let folder = record.as_ref().map(|record| record.folder().to_owned());
+                Stopped { signal, what: error.to_string(), folder }.into()
+            }
+            _ => anyhow::Error::new(error),
+        })?;
+        if of_set.iter().all(|row| row.images == 0) {
+            unreadable.push(format!("no image of {title} could be read"));
+            continue; // there is no accuracy to speak of
+        }
+        rows.extend(of_set);
         if let Some(record) = &record {
             record.update(&rows)?;
         }
     }
-    if let Some(record) = &record {
+    if let Some(record) = record.as_ref().filter(|_| unreadable.is_empty()) {
         record.finish(&rows)?;
     }
-    match args.format {
-        Format::Json => output::result(&json(&rows, &config, &model)?),
-        Format::Markdown => output::result(&table(&rows, TableStyle::Markdown)),
-        Format::Text => {
-            output::result(&headline(named, &config, &model));
-            output::result(&table(&rows, TableStyle::Text));
-        }
-    }
-    if progress.unreadable > 0 {
-        output::note(&format!("{} images could not be read", progress.unreadable));
+    if !rows.is_empty() {
+        print(&rows, args, all_demo, &config, &model)?;
     }
     if let Some(record) = &record {
         output::note(&format!("record: `{}`", record.folder().display()));
     }
+    let some: u64 = of_each_set(&rows).map(|row| row.unreadable).sum();
+    if some > 0 {
+        unreadable.push(format!("{some} images could not be read and are in no percentage"));
+    }
+    if !unreadable.is_empty() {
+        bail!(unreadable.join("; "));
+    }
     Ok(())
 }
 
-/// The sets that were asked for; without any, all of the demo's.
+/// One row of each test set.
+fn of_each_set(rows: &[Row]) -> impl Iterator<Item = &Row> {
+    let is_first = |&(index, row): &(usize, &Row)| {
+        rows[..index].iter().all(|earlier| earlier.test_set != row.test_set)
+    };
+    rows.iter().enumerate().filter(is_first).map(|(_, row)| row)
+}
+
+fn print(
+    rows: &[Row],
+    args: &RunArgs,
+    all_demo: bool,
+    config: &RunConfig,
+    model: &Model,
+) -> anyhow::Result<()> {
+    match args.format {
+        Format::Json => output::result(&json(rows, config, model)?),
+        Format::Markdown => output::result(&table(rows, TableStyle::Markdown)),
+        Format::Text => {
+            output::result(&headline(all_demo, config, model));
+            output::result(&table(rows, TableStyle::Text));
+        }
+    }
+    Ok(())
+}
+
 fn find_sets(args: &RunArgs) -> anyhow::Result<Vec<ImageSet>> {
-    let mut sets = Vec::new();
-    let named = args.test_sets.as_deref().map(split_names).unwrap_or_default();
-    if named.is_empty() && args.image_folder.is_empty() {
-        for name in demo::set_names() {
-            sets.extend(demo::find_set(&name).transpose()?);
-        }
-        return Ok(sets);
-    }
-    // All names first: a misspelt one should not wait for the files of the others.
-    let named: Vec<Named> = named.into_iter().map(parse_set).collect::<anyhow::Result<_>>()?;
-    for name in named {
-        sets.push(match name {
-            Named::Demo(set) => *set,
-            Named::Published(set) => find_test_set(set, &args.data)?,
-        });
-    }
-    for folder in &args.image_folder {
-        let names = args.class_names.as_deref().map(read_class_names).transpose()?;
-        let set = open_image_folder(folder, names);
-        sets.push(set.context("the image folder cannot be used")?);
-    }
-    Ok(sets)
-}
-
-/// A test set that was named on the command line.
-enum Named {
-    Demo(Box<ImageSet>),
-    Published(TestSet),
-}
-
-fn parse_set(name: &str) -> anyhow::Result<Named> {
-    if let Some(set) = demo::find_set(name) {
-        return Ok(Named::Demo(Box::new(set?)));
-    }
-    name.parse::<TestSet>().map(Named::Published).map_err(|_| {
-        let known = TestSet::ALL.map(|set| format!("{} ({})", set.id(), set.title()));
-        let detail = format!("known are {}, {}", known.join(", "), demo::set_names().join(", "));
-        let problem = format!("`{name}` is not a known test set");
-        let hint = "`--image-folder DIR` evaluates on any folder of class folders".to_owned();
-        Explained { problem, detail, hint }.into()
+    test_sets::find(&test_sets::Typed {
+        test_sets: args.test_sets.as_deref(),
+        image_folders: &args.image_folder,
+        class_names: args.class_names.as_deref(),
+        data: &data_folder(args),
     })
 }
 
-fn find_test_set(set: TestSet, data: &Path) -> anyhow::Result<ImageSet> {
-    set.find(data).map_err(|error| match error {
-        FolderError::NotFound { title, example, places } => {
-            let places: Vec<String> =
-                places.iter().map(|place| format!("`{}`", place.display())).collect();
-            Explained {
-                problem: format!("{title} was not found"),
-                detail: format!(
-                    "looked for class folders such as `{example}` in {}",
-                    places.join(", ")
-                ),
-                hint: format!(
-                    "get it from {}, unpack it, and name the folder around it with `--data DIR`",
-                    set.origin()
-                ),
-            }
-            .into()
-        }
-        other => anyhow::Error::new(other),
+/// What was typed, what the environment says, or `data`.
+fn data_folder(args: &RunArgs) -> PathBuf {
+    let from_environment = || std::env::var_os("MINT_DATA").map(PathBuf::from);
+    args.data.clone().or_else(from_environment).unwrap_or_else(|| "data".into())
+}
+
+/// What was typed, for the record.
+fn arguments(args: &RunArgs) -> anyhow::Result<Arguments> {
+    let full = |path: &Path| {
+        absolute(path).with_context(|| format!("`{}` has no absolute path", path.display()))
+    };
+    let all = |paths: &[PathBuf]| paths.iter().map(|path| full(path)).collect::<Result<_, _>>();
+    Ok(Arguments {
+        test_sets: args.test_sets.clone(),
+        image_folders: all(&args.image_folder)?,
+        class_names: args.class_names.as_deref().map(full).transpose()?,
+        data: full(&data_folder(args))?,
+        weights: all(&args.model.weights)?,
+        activation: args.model.load.activation.as_ref().map(name),
+        logit_scale: args.model.load.logit_scale,
+        backend: args.model.backend.as_ref().map(name),
     })
+}
+
+/// What was typed, completed by what was typed when the run began. The configuration is not
+/// completed here: it starts from the recorded one.
+fn completed(args: &RunArgs, earlier: &RunInfo) -> anyhow::Result<RunArgs> {
+    let Arguments { test_sets, image_folders, class_names, data, .. } = &earlier.arguments;
+    let mut args = args.clone();
+    if args.test_sets.is_none() && args.image_folder.is_empty() {
+        args.test_sets = test_sets.clone();
+        args.image_folder = image_folders.clone();
+    }
+    args.class_names = args.class_names.or_else(|| class_names.clone());
+    args.data = args.data.or_else(|| Some(data.clone()));
+    let Arguments { weights, activation, logit_scale, backend, .. } = &earlier.arguments;
+    if args.model.weights.is_empty() {
+        args.model.weights = weights.clone();
+        args.model.load.activation = match (args.model.load.activation, activation) {
+            (None, Some(name)) => Some(typed(name)?),
+            (typed, _) => typed,
+        };
+        args.model.load.logit_scale = args.model.load.logit_scale.or(*logit_scale);
+    }
+    if let (None, Some(name)) = (args.model.backend, backend) {
+        args.model.backend = Some(typed(name)?);
+    }
+    Ok(args)
+}
+
+/// The name of an option's value on the command line.
+fn name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+fn typed<T: ValueEnum>(name: &str) -> anyhow::Result<T> {
+    T::from_str(name, true).map_err(|error| anyhow::anyhow!("the record has `{name}`: {error}"))
 }
 
 fn with_run_options(args: &RunArgs, mut config: RunConfig) -> RunConfig {
@@ -142,49 +247,43 @@ fn with_run_options(args: &RunArgs, mut config: RunConfig) -> RunConfig {
     config
 }
 
-/// A record where one was asked for, or where test sets were, and the rows that it already has.
+/// A record where one was asked for, and always but for the demo; and the rows that it already has.
 fn open_record(
     args: &RunArgs,
-    named: bool,
-    config: &RunConfig,
-    model: &Model,
+    all_demo: bool,
+    earlier: Option<EarlierRun>,
+    info: RunInfo,
 ) -> anyhow::Result<(Option<Record>, Vec<Row>)> {
-    let folder = match &args.output {
-        Some(folder) => folder.clone(),
-        None if named => next_free_folder(Path::new("runs")),
-        None => return Ok((None, Vec::new())),
-    };
-    let info = RunInfo {
-        config: serde_json::to_value(config)?,
-        seed: config.seed,
-        weights: model.weights.clone(),
-        versions: Versions::default(),
-        host: Host::current(),
-        device: model.device_name.clone(),
-    };
-    if args.resume {
-        let (record, rows) = Record::resume(&folder, info)?;
+    if let Some(earlier) = earlier {
+        let begun_on = earlier.info().device.clone();
+        let (record, rows) = earlier.resume(&info)?;
+        if begun_on != info.device {
+            output::note(&format!(
+                "warning: the run was begun on `{begun_on}` and goes on on `{}`, which rounds otherwise",
+                info.device
+            ));
+        }
         return Ok((Some(record), rows));
     }
+    let folder = match &args.output {
+        Some(folder) => folder.clone(),
+        None if all_demo => return Ok((None, Vec::new())),
+        None => Record::claim_folder(Path::new("runs"))?,
+    };
     Ok((Some(Record::create(&folder, info)?), Vec::new()))
 }
 
-fn next_free_folder(parent: &Path) -> PathBuf {
-    let folders = (1..).map(|number| parent.join(format!("{number:04}")));
-    folders.into_iter().find(|folder| !folder.exists()).expect("numbers do not run out")
-}
-
 /// What was run, for readers of the table.
-fn headline(named: bool, config: &RunConfig, model: &Model) -> String {
-    let what = if named {
-        format!("weights `{}`", model.weights.names())
-    } else {
+fn headline(all_demo: bool, config: &RunConfig, model: &Model) -> String {
+    let what = if all_demo {
         let limit = config.limit.map_or("all".to_owned(), |limit| limit.to_string());
         format!(
             "embedded demo: {limit} images a set, {} views (`--limit` and `--views` choose others)\n{}",
             config.views,
             demo::description()
         )
+    } else {
+        format!("weights `{}`", model.weights.names())
     };
     let start = model.start(config);
     format!("{what}\nseed {}; `context` in the column `start` is {start}\n", config.seed)

@@ -1,0 +1,170 @@
+//! The lines of a record: one for each image and method.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::RecordError;
+
+/// One image as one method saw it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImageLine<'a> {
+    /// Path below the set's root.
+    pub path: &'a str,
+    /// Index of the image's class.
+    pub label: usize,
+    /// What the scores are: `logits`, or `votes`, which are no measure of confidence.
+    pub scores: &'static str,
+    /// The five best classes, the best first.
+    pub top5: Vec<ScoredClass<'a>>,
+    /// Brier score of the class distribution; nothing for votes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brier: Option<f32>,
+    /// The class that zero-shot CLIP gives.
+    pub zero_shot_top1: usize,
+    /// Loss of each step of adaptation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<f32>,
+    /// Time that the method added. The only value that differs between equal runs.
+    pub seconds: f64,
+}
+
+/// A class with its score.
+#[derive(Debug, Clone, Serialize)]
+pub struct ScoredClass<'a> {
+    /// Index.
+    pub class: usize,
+    /// Name.
+    pub name: &'a str,
+    /// Score.
+    pub score: f32,
+    /// Its probability; nothing for votes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f32>,
+}
+
+/// An image that could not be used.
+#[derive(Debug, Clone, Serialize)]
+pub struct ErrorLine<'a> {
+    /// Path below the set's root.
+    pub path: &'a str,
+    /// Index of the image's class.
+    pub label: usize,
+    /// What was wrong, and why.
+    pub error: &'a str,
+}
+
+/// A line of an earlier run.
+#[derive(Debug, Clone)]
+pub struct EarlierLine {
+    text: String,
+    value: LineResult,
+}
+
+/// What counts of a line.
+#[derive(Debug, Clone, Deserialize)]
+struct LineResult {
+    path: String,
+    label: usize,
+    #[serde(default)]
+    top5: Vec<EarlierClass>,
+    brier: Option<f32>,
+    error: Option<String>,
+    #[serde(default)]
+    seconds: f64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct EarlierClass {
+    class: usize,
+    probability: Option<f32>,
+}
+
+/// What a method made of an image in an earlier run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EarlierResult {
+    /// Index of the image's class.
+    pub label: usize,
+    /// The best classes, the best first.
+    pub best: Vec<usize>,
+    /// Probability of the first of them.
+    pub confidence: Option<f32>,
+    /// Brier score.
+    pub brier: Option<f32>,
+    /// Time that the method added.
+    pub seconds: f64,
+}
+
+impl EarlierLine {
+    /// Reads a line.
+    pub(crate) fn parse(line: &str) -> Result<Self, serde_json::Error> {
+        Ok(Self { text: line.to_owned(), value: serde_json::from_str(line)? })
+    }
+
+    /// The line as it was written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Path below the set's root.
+    pub fn path(&self) -> &str {
+        &self.value.path
+    }
+
+    /// What counts; `None` for an image that could not be used.
+    pub fn result(&self) -> Option<EarlierResult> {
+        let LineResult { label, top5, brier, error: None, seconds, .. } = &self.value else {
+            return None;
+        };
+        Some(EarlierResult {
+            label: *label,
+            best: top5.iter().map(|class| class.class).collect(),
+            confidence: top5.first().and_then(|class| class.probability),
+            brier: *brier,
+            seconds: *seconds,
+        })
+    }
+}
+
+/// Appends lines, each written out at once.
+#[derive(Debug)]
+pub struct LineWriter {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl LineWriter {
+    /// At the end of a file that is there.
+    pub(crate) fn append(path: PathBuf) -> Result<Self, RecordError> {
+        match File::options().append(true).open(&path) {
+            Ok(file) => Ok(Self { path, file: BufWriter::new(file) }),
+            Err(source) => Err(RecordError::Write { path, source }),
+        }
+    }
+
+    /// Writes one value as a line.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn write(&mut self, line: &impl Serialize) -> Result<(), RecordError> {
+        let mut write = || -> io::Result<()> {
+            serde_json::to_writer(&mut self.file, line)?;
+            self.file.write_all(b"\n")?;
+            self.file.flush()
+        };
+        write().map_err(|source| RecordError::Write { path: self.path.clone(), source })
+    }
+
+    /// Waits until the lines so far are on the disk.
+    ///
+    /// # Errors
+    ///
+    /// If the disk does not take them.
+    pub fn sync(&self) -> Result<(), RecordError> {
+        let synced = self.file.get_ref().sync_data();
+        synced.map_err(|source| RecordError::Write { path: self.path.clone(), source })
+    }
+}
