@@ -13,15 +13,9 @@ use tempfile::TempDir;
 pub const WEIGHTS: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/demo/clip.safetensors");
 
-/// The program, run by cargo's runner if there is one (`cargo xtask test-processors`).
+/// The program.
 pub fn program() -> Command {
-    let program = assert_cmd::cargo::cargo_bin!("mint-cli");
-    let runner = std::env::var("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER").unwrap_or_default();
-    let mut words = runner.split_whitespace();
-    let Some(emulator) = words.next() else { return Command::new(program) };
-    let mut command = Command::new(emulator);
-    command.args(words).arg(program);
-    command
+    Command::new(assert_cmd::cargo::cargo_bin!("mint-cli"))
 }
 
 /// Runs the program in a folder.
