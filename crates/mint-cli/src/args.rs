@@ -10,11 +10,16 @@ use mint_eval::{MethodId, Shard};
 use crate::backend::Chosen;
 use crate::random_weights::Size;
 
+/// What scripts need to know.
+const EXIT_CODES: &str = "\
+Exit codes: 0 everything was done; 1 something could not be done, or images could not be read; \
+2 the command line is wrong; 130 and 143 a signal ended the run, with which `--resume` goes on";
+
 /// Test-time adaptation for CLIP: adapts to each image without labels, then classifies it.
 ///
 /// Without any option the embedded demo is run.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do instead of evaluating test sets.
     #[command(subcommand)]
@@ -28,6 +33,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Classify images with class names of your own
+    ///
+    /// The default method, clip, is the fastest, and looks at each picture on its own. What methods
+    /// that remember (mint, tda, sar) say of a picture depends on the pictures before it.
+    #[command(after_help = EXIT_CODES)]
     Predict(PredictArgs),
     /// List the test sets and where they are, or check every image of them
     Datasets(DatasetsArgs),

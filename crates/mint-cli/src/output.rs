@@ -1,10 +1,8 @@
 //! Everything that is printed: results to standard output, everything else to standard error.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
@@ -36,18 +34,6 @@ pub fn start_logging() {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
 }
 
-/// Writes a file that is not there yet, whole or not at all.
-pub fn write_new(file: &Path, contents: &[u8]) -> anyhow::Result<()> {
-    let name = file.display();
-    if file.exists() {
-        anyhow::bail!("`{name}` is there already; remove it or choose another name");
-    }
-    let partial = file.with_extension("partial");
-    std::fs::write(&partial, contents)
-        .and_then(|()| std::fs::rename(&partial, file))
-        .with_context(|| format!("cannot write `{name}`"))
-}
-
 /// Prints a result. Ends the program if that is not possible.
 pub fn result(text: &str) {
     checked(writeln!(io::stdout(), "{text}"));
@@ -77,6 +63,11 @@ fn checked(written: io::Result<()>) {
 /// Prints something worth knowing that is no result.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// A number of things, such as `1 image` or `2 images`.
+pub fn counted(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Prints an error and its causes.

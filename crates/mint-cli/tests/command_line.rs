@@ -180,7 +180,7 @@ fn a_damaged_image_is_named_counted_and_skipped_unless_strict() {
     let output = mint(folder.path(), &arguments);
     let message = partial_failure(&output);
     assert!(message.contains("broken.jpg"), "{message}");
-    assert!(message.contains("1 images could not be read"), "{message}");
+    assert!(message.contains("1 image could not be read"), "{message}");
     let record =
         fs::read_to_string(folder.path().join("record/pictures-clip.jsonl")).expect("lines");
     assert_eq!(record.lines().count(), 7);
@@ -233,8 +233,38 @@ fn predict_names_the_best_of_the_given_classes() {
 #[test]
 fn impossible_settings_say_what_to_change() {
     let folder = folder();
-    let message = failure(&mint(folder.path(), &["--views", "5", "--limit", "1"]));
-    assert!(message.contains("at least 10 views"), "{message}");
+    fs::write(folder.path().join("rate.toml"), "mint.optimizer.learning-rate = -1.0\n")
+        .expect("the file can be written");
+    fs::write(folder.path().join("share.toml"), "methods = [\"zero\"]\nzero.confident-share = 7\n")
+        .expect("the file can be written");
+    small_set(&folder.path().join("set"), 1);
+    for (options, expected) in [
+        (&["--views", "5"][..], "at least 10 views"),
+        (&["--views", "0"], "`views` is 0"),
+        (&["--views", "18446744073709551615"], "from 1 to 4096"),
+        (&["--views", "1000000000"], "from 1 to 4096"),
+        (&["--steps", "1000000000"], "`steps` is 1000000000"),
+        (&["--threads", "0"], "from 1 to"),
+        (&["--threads", "100000"], "from 1 to"),
+        (&["--loader-threads", "100000"], "from 1 to"),
+        (&["--limit", "0"], "--limit"),
+        (&["--shard", "5/9", "--limit", "2"], "--shard"),
+        (&["--config", "rate.toml"], "`learning-rate` is -1"),
+        (&["--config", "share.toml"], "`confident-share` is 7"),
+        (&["--context", "nothere.pth"], "the trained context `"),
+        (&["--context", "words"], "words:a photo of a"),
+        (&["--weights", "ViT-B/16"], "name of a model"),
+    ] {
+        let set = ["--image-folder", "set", "--weights", WEIGHTS];
+        let arguments = if options[0] == "--weights" { &set[..2] } else { &set };
+        let message = failure(&mint(folder.path(), &[arguments, options].concat()));
+        assert!(message.contains(expected), "{options:?}: {message}");
+        assert!(!folder.path().join("runs").exists(), "{options:?} made a folder");
+    }
+    let methods = ["--method", "ZERO, Clip", "--limit", "1", "--views", "10", "--format", "json"];
+    let result: Value =
+        serde_json::from_str(&stdout(&mint(folder.path(), &methods))).expect("JSON");
+    assert_eq!(result["rows"][0]["method"], "zero", "names in any case, with blanks");
 
     fs::write(folder.path().join("run.toml"), "sede = 3\n").expect("the file can be written");
     let message = failure(&mint(folder.path(), &["--config", "run.toml"]));
@@ -305,4 +335,28 @@ fn a_picture_that_cannot_be_read_costs_no_other_picture_its_result() {
     let predictions = result["predictions"].as_array().expect("a list");
     let paths: Vec<&str> = predictions.iter().filter_map(|entry| entry["path"].as_str()).collect();
     assert_eq!(paths, [&images[0], &images[1]]);
+}
+
+#[test]
+fn adaptation_that_diverges_ends_the_run_with_image_and_step() {
+    let folder = folder();
+    fs::write(folder.path().join("wild.toml"), "mint.optimizer.learning-rate = 1e30\n")
+        .expect("the file can be written");
+    let options = ["--test-sets", "demo-A", "--method", "mint", "--views", "10", "--limit", "3"];
+    let message =
+        failure(&mint(folder.path(), &[&options[..], &["--config", "wild.toml"]].concat()));
+    assert!(message.contains("images/A/") && message.contains("diverged at step"), "{message}");
+    assert!(message.contains("lower `learning-rate`"), "{message}");
+}
+
+#[test]
+fn the_demos_model_is_not_asked_about_photographs() {
+    let folder = folder();
+    let photograph = image::RgbImage::from_fn(300, 200, |x, y| image::Rgb([x as u8, y as u8, 9]));
+    photograph.save(folder.path().join("photograph.png")).expect("it can be written");
+    let options = ["predict", "photograph.png", "--classes", "cat,dog"];
+    let message = failure(&mint(folder.path(), &options));
+    assert!(message.contains("300x200") && message.contains("--weights"), "{message}");
+    let with_weights = mint(folder.path(), &[&options[..], &["--weights", WEIGHTS]].concat());
+    assert!(stdout(&with_weights).contains("CLIP zero-shot"), "the default looks at one picture");
 }

@@ -180,6 +180,14 @@ impl<'a> Evaluation<'a> {
         Ok(indices)
     }
 
+    /// The methods whose results depend on the images before.
+    pub fn remembering(&self) -> impl Iterator<Item = MethodId> {
+        let lasts = |method: &&ConfiguredMethod| {
+            method.method.memory_lifetime().is_some_and(|lifetime| lifetime != Lifetime::Image)
+        };
+        self.methods.iter().filter(lasts).map(|method| method.id)
+    }
+
     /// Passes over a test set that an earlier process has finished. What the methods remember of it
     /// is restored when the next one begins. Returns the number of its images.
     ///

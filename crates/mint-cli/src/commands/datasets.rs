@@ -29,7 +29,8 @@ pub fn run(args: &DatasetsArgs) -> anyhow::Result<()> {
         }
     }
     if damaged > 0 {
-        bail!("{damaged} images cannot be used; replace them, or leave them to be passed over");
+        let images = output::counted(damaged as u64, "image");
+        bail!("{images} cannot be used; replace them, or runs will skip them");
     }
     Ok(())
 }

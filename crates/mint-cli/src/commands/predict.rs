@@ -111,7 +111,8 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         Format::Text | Format::Markdown => results.iter().for_each(Prediction::print),
     }
     if failed > 0 {
-        bail!("{failed} of {} pictures could not be classified", args.images.len());
+        let pictures = output::counted(args.images.len() as u64, "picture");
+        bail!("{failed} of {pictures} could not be classified");
     }
     Ok(())
 }

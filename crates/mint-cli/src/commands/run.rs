@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use mint_datasets::ImageSet;
 use mint_eval::{
-    Arguments, EarlierRun, EvalError, Evaluation, Host, ImageOrder, Record, Row, RunConfig,
-    RunInfo, TableStyle, TestSetInfo, Versions, table,
+    Arguments, EarlierRun, EvalError, Evaluation, Host, ImageOrder, MethodId, Record, Row,
+    RunConfig, RunInfo, TableStyle, TestSetInfo, Versions, table,
 };
 
 use crate::args::{Format, OrderArg, RunArgs};
@@ -84,6 +84,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let model = Model::load(&args.model, config.precision)?;
     let mut evaluation =
         Evaluation::new(&model.clip, &model.tokenizer, &config, model.methods(&config)?)?;
+    if config.shard.is_some() {
+        warn_of_memories(&evaluation);
+    }
     let info = RunInfo {
         arguments: arguments(args)?,
         config: config.clone(),
@@ -134,12 +137,24 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     }
     let some: u64 = of_each_set(&rows).map(|row| row.unreadable).sum();
     if some > 0 {
-        unreadable.push(format!("{some} images could not be read and are in no percentage"));
+        let images = output::counted(some, "image");
+        unreadable.push(format!("{images} could not be read and took no part in the percentages"));
     }
     if !unreadable.is_empty() {
         bail!(unreadable.join("; "));
     }
     Ok(())
+}
+
+/// What a method remembers of its own part of the images is not what it would remember of all.
+fn warn_of_memories(evaluation: &Evaluation<'_>) {
+    let remembering: Vec<&str> = evaluation.remembering().map(MethodId::title).collect();
+    if !remembering.is_empty() {
+        output::note(&format!(
+            "warning: {} will remember the images of this part only: the parts of a set together are another experiment than one run over it",
+            remembering.join(", ")
+        ));
+    }
 }
 
 /// One row of each test set.

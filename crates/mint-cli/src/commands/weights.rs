@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use mint_clip::config::{TextConfig, VisionConfig};
-use mint_clip::weights::{Difference, LearnedPrompts, Origin, Reference};
+use mint_clip::weights::{Difference, LearnedPrompts, Origin, Reference, write_new};
 use mint_clip::{Checkpoint, WeightsError};
 use serde_json::json;
 
@@ -38,7 +38,8 @@ pub fn run(command: &WeightsCommand) -> anyhow::Result<()> {
         }
         WeightsCommand::Random { model, seed, file } => {
             let bytes = random_weights(*model, *seed)?;
-            output::write_new(file, &bytes)?;
+            write_new(file, |partial| std::fs::write(partial, &bytes))
+                .with_context(|| format!("cannot write `{}`", file.display()))?;
             output::note(&format!("wrote `{}`", file.display()));
             Ok(())
         }

@@ -106,8 +106,16 @@ fn stack(parts: &[&StoredTensor]) -> Result<Output, WeightsError> {
     Ok(Output { dtype: if keep { dtype } else { Dtype::F32 }, shape, bytes })
 }
 
-/// Writes a file that does not exist yet under another name, then renames it.
-fn write_new(file: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
+/// Writes a file that does not exist yet under another name, then renames it. Nothing is left of a
+/// file that cannot be written.
+///
+/// # Errors
+///
+/// If there is a file of that name, or `write` fails.
+pub fn write_new(
+    file: &Path,
+    write: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     if file.exists() {
         return Err(std::io::Error::new(
             std::io::ErrorKind::AlreadyExists,

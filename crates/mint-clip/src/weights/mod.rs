@@ -39,6 +39,7 @@ use burn::tensor::Device;
 use crate::clip::Clip;
 use crate::lanes::Lanes;
 
+pub use canonical::write_new;
 pub use checkpoint::{Checkpoint, Dimensions, LoadOptions, Origin, PUBLISHED_LOGIT_SCALE};
 pub use file::Format;
 pub use names::{Layout, Tower};
