@@ -193,7 +193,7 @@ fn precision_is_a_setting_of_the_run() {
             "f16",
         ],
     ));
-    assert!(message.contains("settings"), "{message}");
+    assert!(message.contains("`precision` is `f16`, the record has `f32`"), "{message}");
 }
 
 #[test]
