@@ -22,12 +22,10 @@ mod decode;
 mod image_folder;
 mod image_set;
 mod imagenet;
-#[cfg(feature = "libjpeg")]
-mod libjpeg;
 mod test_set;
 
 pub use class_names::{ClassNamesError, quoted, read_class_names};
-pub use decode::{DecodeError, decode};
+pub use decode::{DecodeError, MOST_PIXELS, decode};
 pub use image_folder::{FolderError, open_image_folder};
 pub use image_set::{ImageError, ImageSet, LabelledImage, Order, Source};
 pub use imagenet::{Class, ImageNet};

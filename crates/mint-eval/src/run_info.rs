@@ -171,7 +171,7 @@ impl RunInfo {
         };
         let trained = |file: &Option<HashedFile>| file.as_ref().map(|file| file.sha256.clone());
         let ids: Vec<&str> = self.test_sets.iter().map(|set| set.id.as_str()).collect();
-        let value = json!({
+        json!({
             "": config,
             "test-sets": ids,
             "weights": {
@@ -184,9 +184,7 @@ impl RunInfo {
             "cocoop": { "sha256": trained(&self.prompts.cocoop) },
             "maple": { "sha256": trained(&self.prompts.maple) },
             "version": self.versions,
-        });
-        // As it comes back from a file: text does not keep the last bit of every number.
-        serde_json::from_str(&value.to_string()).unwrap_or(value)
+        })
     }
 }
 

@@ -1,0 +1,64 @@
+//! Files to RGB pixels, as Pillow's `convert("RGB")` gives them.
+
+mod error;
+mod gif;
+#[cfg(feature = "libjpeg")]
+mod libjpeg;
+mod netpbm;
+mod png;
+mod tiff;
+
+use std::io::Cursor;
+
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
+
+use self::error::check_size;
+pub use self::error::{DecodeError, MOST_PIXELS};
+
+/// The most pixels that a byte of a compressed file stands for: a JPEG has at least a bit for the
+/// first coefficient of each block, and deflate expands a byte to at most 1,032, of eight pixels
+/// at most.
+const PIXELS_PER_BYTE: u64 = 8 * 1032;
+
+/// Decodes an image. Alpha is dropped without compositing; EXIF orientation is ignored, but for
+/// TIFF, which Pillow turns.
+///
+/// The samples are those of Pillow 12. JPEG needs the feature `libjpeg` (on by default) for that:
+/// without it up to a fifth of the samples differ, by at most 6 levels of 255, and files that are
+/// cut off are not all refused.
+///
+/// # Errors
+///
+/// If the file is cut off, damaged, too large, or of a format or kind that is not read.
+pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
+    match image::guess_format(bytes).map_err(|_| DecodeError::Format)? {
+        #[cfg(feature = "libjpeg")]
+        ImageFormat::Jpeg => libjpeg::decode(bytes),
+        ImageFormat::Png => png::decode(bytes),
+        ImageFormat::Gif => gif::decode(bytes),
+        ImageFormat::Tiff => tiff::decode(bytes),
+        ImageFormat::Pnm => netpbm::decode(bytes),
+        ImageFormat::WebP if webp_is_cut_off(bytes) => Err(DecodeError::CutOff),
+        format => {
+            let decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder()?;
+            check_size(decoder.dimensions(), bytes.len(), PIXELS_PER_BYTE)?;
+            Ok(DynamicImage::from_decoder(decoder)?.into_rgb8())
+        }
+    }
+}
+
+/// A WebP file says its length at its start.
+fn webp_is_cut_off(bytes: &[u8]) -> bool {
+    let length = bytes.get(4..8).and_then(|length| length.try_into().ok()).map(u32::from_le_bytes);
+    length.is_none_or(|length| bytes.len() < 8 + length as usize)
+}
+
+/// Pillow keeps the high byte of 16-bit samples, but for grey ones.
+fn high_byte(sample: u16) -> u8 {
+    (sample >> 8) as u8
+}
+
+/// Pillow's 16-bit grey saturates.
+fn saturated(sample: u16) -> u8 {
+    sample.min(255) as u8
+}
