@@ -1,15 +1,15 @@
 //! Folders of images, one folder a class.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::image_set::{ImageSet, LabelledImage, Source};
 use crate::test_set::{FolderNames, TestSet};
-
-/// File name endings that count as images.
-const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif"];
+use crate::walk::{self, EXTENSIONS, Skipped};
 
 /// A folder that holds no test set.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FolderError {
     /// None of the places has the set.
     #[error("{title} was not found")]
@@ -35,6 +35,19 @@ pub enum FolderError {
         /// The folder.
         folder: PathBuf,
     },
+    /// There are images, but not in class folders.
+    #[error(
+        "`{}` holds {images} images, but no class folders; {remedy}",
+        folder.display()
+    )]
+    Flat {
+        /// The folder.
+        folder: PathBuf,
+        /// Number of images in it.
+        images: usize,
+        /// What to do.
+        remedy: String,
+    },
     /// The class folders belong to something else.
     #[error(
         "`{}` is not {title}: it has the class folder `{unknown}`, which {title} has not; is it another test set?",
@@ -49,7 +62,10 @@ pub enum FolderError {
         unknown: String,
     },
     /// There are more or fewer class names than class folders.
-    #[error("`{}` has {folders} class folders, but {names} class names were given", folder.display())]
+    #[error(
+        "`{}` has {folders} class folders with images, but {names} class names were given",
+        folder.display()
+    )]
     NameCount {
         /// The folder.
         folder: PathBuf,
@@ -58,10 +74,30 @@ pub enum FolderError {
         /// Number of names.
         names: usize,
     },
+    /// A class name is the name of another class folder than the one in its place.
+    #[error(
+        "class name {place} is `{name}`, which is also a class folder of `{}`, but folder {place} is `{other}`; \
+         give the names in the order of the sorted folders, or exactly the folders' names",
+        folder.display()
+    )]
+    Misplaced {
+        /// The folder.
+        folder: PathBuf,
+        /// The name.
+        name: String,
+        /// Its place among the names, counted from 1.
+        place: usize,
+        /// The class folder in that place.
+        other: String,
+    },
 }
 
 impl TestSet {
     /// Finds the set below `data`, in one of its usual places or in `data` itself.
+    ///
+    /// # Errors
+    ///
+    /// If none of them has its class folders, or if they are another set's.
     pub fn find(self, data: &Path) -> Result<ImageSet, FolderError> {
         let mut places: Vec<PathBuf> = self.folders().iter().map(|name| data.join(name)).collect();
         places.push(data.to_owned());
@@ -74,37 +110,63 @@ impl TestSet {
             }
         };
         let has_a_class = |place: &&PathBuf| keys.iter().any(|key| place.join(key).is_dir());
-        let Some(root) = places.iter().find(has_a_class) else {
-            return Err(FolderError::NotFound {
-                title: self.title().to_owned(),
-                example: keys[0].clone(),
-                places,
-            });
-        };
-        self.open(root, &keys)
+        if let Some(root) = places.iter().find(has_a_class) {
+            return self.open(root, &keys);
+        }
+        // What lies in `data` itself may be anything.
+        let named = &places[..places.len() - 1];
+        if let Some((folder, images)) = named
+            .iter()
+            .map(|place| (place, walk::images_in(place)))
+            .find(|(_, images)| *images > 0)
+        {
+            let remedy = self.sorting(&keys[0]);
+            return Err(FolderError::Flat { folder: folder.clone(), images, remedy });
+        }
+        Err(FolderError::NotFound {
+            title: self.title().to_owned(),
+            example: keys[0].clone(),
+            places,
+        })
+    }
+
+    /// What to do with images that are not in class folders.
+    fn sorting(self, example: &str) -> String {
+        let sort = format!("{self}'s images must be sorted into class folders such as `{example}`");
+        match self {
+            TestSet::ImageNet => format!(
+                "{sort}, for example with `valprep.sh` of https://github.com/soumith/imagenetloader.torch"
+            ),
+            _ => sort,
+        }
     }
 
     fn open(self, root: &Path, keys: &[String]) -> Result<ImageSet, FolderError> {
-        let labels: std::collections::HashMap<&str, usize> =
-            keys.iter().map(String::as_str).zip(0..).collect();
+        let labels: HashMap<&str, usize> = keys.iter().map(String::as_str).zip(0..).collect();
+        let mut skipped = Skipped::default();
         let mut images = Vec::new();
         let mut filled = vec![false; keys.len()];
-        for name in class_folders(root)? {
-            let Some(&label) = labels.get(name.as_str()) else {
-                return Err(FolderError::WrongClasses {
-                    folder: root.to_owned(),
-                    title: self.title().to_owned(),
-                    unknown: name,
-                });
-            };
-            let of_class = images_below(root, Path::new(&name))?;
-            filled[label] = !of_class.is_empty();
-            images.extend(of_class.into_iter().map(|path| LabelledImage { path, label }));
+        for (name, of_class) in walk::class_folders(root, &mut skipped)? {
+            let name = name.to_string_lossy();
+            match labels.get(&*name) {
+                Some(&label) => {
+                    filled[label] = !of_class.is_empty();
+                    images.extend(of_class.into_iter().map(|path| LabelledImage { path, label }));
+                }
+                None if of_class.is_empty() => skipped.empty_folders.push(name.into_owned()),
+                None => {
+                    return Err(FolderError::WrongClasses {
+                        folder: root.to_owned(),
+                        title: self.title().to_owned(),
+                        unknown: name.into_owned(),
+                    });
+                }
+            }
         }
         if images.is_empty() {
             return Err(FolderError::Empty { folder: root.to_owned() });
         }
-        let mut warnings = Vec::new();
+        let mut warnings = skipped.warnings();
         let n_missing = filled.iter().filter(|&&filled| !filled).count();
         if n_missing > 0 {
             warnings.push(format!("{n_missing} of {} classes have no images", keys.len()));
@@ -126,76 +188,97 @@ impl TestSet {
 
 /// Any folder of class folders. Labels follow the sorted folder names, which are also the class
 /// names unless others are given.
+///
+/// Folders without images are no classes, unless there are as many names as folders with them. Names
+/// that are the folders' own, in another order, are matched by name; `_` stands for a blank.
+///
+/// # Errors
+///
+/// If there are no images in class folders, or if the names do not fit the folders.
 pub fn open_image_folder(
     root: &Path,
     class_names: Option<Vec<String>>,
 ) -> Result<ImageSet, FolderError> {
-    let folders = class_folders(root)?;
-    let mut images = Vec::new();
-    for (label, name) in folders.iter().enumerate() {
-        let of_class = images_below(root, Path::new(name))?;
-        images.extend(of_class.into_iter().map(|path| LabelledImage { path, label }));
-    }
-    if images.is_empty() {
+    let mut skipped = Skipped::default();
+    let mut folders = walk::class_folders(root, &mut skipped)?;
+    if folders.iter().all(|(_, images)| images.is_empty()) {
+        let images = walk::images_in(root);
+        if images > 0 {
+            let remedy = "pictures without labels are for `predict`".to_owned();
+            return Err(FolderError::Flat { folder: root.to_owned(), images, remedy });
+        }
         return Err(FolderError::Empty { folder: root.to_owned() });
     }
-    let names = class_names.as_ref().map_or(folders.len(), Vec::len);
-    if names != folders.len() {
-        return Err(FolderError::NameCount {
-            folder: root.to_owned(),
-            folders: folders.len(),
-            names,
-        });
+    let keeps_empty = class_names.as_ref().is_some_and(|names| names.len() == folders.len());
+    if !keeps_empty {
+        let empty = folders.extract_if(.., |(_, images)| images.is_empty());
+        skipped.empty_folders.extend(empty.map(|(name, _)| name.to_string_lossy().into_owned()));
     }
-    let name = root.file_name().map_or_else(|| "images".into(), |name| name.to_string_lossy());
+    let names: Vec<String> =
+        folders.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+    let mut warnings = skipped.warnings();
+    let class_names = match class_names {
+        None => names,
+        Some(given) => fitted(root, given, &names, &mut warnings)?,
+    };
+    let labelled = (0..).zip(folders).flat_map(|(label, (_, images))| {
+        images.into_iter().map(move |path| LabelledImage { path, label })
+    });
+    // A folder such as `.` has a name too.
+    let real = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+    let name = real.file_name().map_or_else(|| "images".into(), |name| name.to_string_lossy());
     Ok(ImageSet {
         id: name.clone().into_owned(),
         title: name.into_owned(),
         test_set: None,
-        class_names: class_names.unwrap_or(folders),
-        images,
-        warnings: Vec::new(),
+        class_names,
+        images: labelled.collect(),
+        warnings,
         source: Source::Folder(root.to_owned()),
     })
 }
 
-/// Names of the folders in `root`, sorted as text; hidden ones are passed over.
-fn class_folders(root: &Path) -> Result<Vec<String>, FolderError> {
-    let names = entries(root)?.into_iter().filter(|(_, is_folder)| *is_folder);
-    Ok(names.map(|(name, _)| name).collect())
-}
-
-/// Image files below `root/folder`, sorted, with their paths below `root`.
-fn images_below(root: &Path, folder: &Path) -> Result<Vec<PathBuf>, FolderError> {
-    let mut images = Vec::new();
-    for (name, is_folder) in entries(&root.join(folder))? {
-        let path = folder.join(name);
-        if is_folder {
-            images.extend(images_below(root, &path)?);
-        } else if is_image(&path) {
-            images.push(path);
-        }
+/// Class names in the order of the folders, which they may already be in.
+fn fitted(
+    root: &Path,
+    given: Vec<String>,
+    folders: &[String],
+    warnings: &mut Vec<String>,
+) -> Result<Vec<String>, FolderError> {
+    if given.len() != folders.len() {
+        return Err(FolderError::NameCount {
+            folder: root.to_owned(),
+            folders: folders.len(),
+            names: given.len(),
+        });
     }
-    Ok(images)
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
-}
-
-/// Names in a folder and whether each is a folder, sorted as text; hidden ones are passed over.
-fn entries(folder: &Path) -> Result<Vec<(String, bool)>, FolderError> {
-    let error = |source| FolderError::Read { folder: folder.to_owned(), source };
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(error)? {
-        let entry = entry.map_err(error)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') {
-            // Follows links, unlike the entry's own file type.
-            entries.push((name, entry.path().is_dir()));
+    let plain = |name: &String| name.trim().to_lowercase().replace('_', " ");
+    let by_name: HashMap<String, &String> = given.iter().map(|name| (plain(name), name)).collect();
+    let places: HashMap<String, usize> = folders.iter().map(plain).zip(0..).collect();
+    let matched: Option<Vec<String>> = folders
+        .iter()
+        .map(|folder| by_name.get(&plain(folder)).map(|&name| name.clone()))
+        .collect();
+    if let Some(matched) = matched.filter(|_| places.len() == folders.len()) {
+        if matched != given {
+            warnings.push(
+                "the class names are the folders' in another order, and were matched by name"
+                    .to_owned(),
+            );
         }
+        return Ok(matched);
     }
-    entries.sort();
-    Ok(entries)
+    let misplaced = given
+        .iter()
+        .enumerate()
+        .find(|(place, name)| places.get(&plain(name)).is_some_and(|folder| folder != place));
+    if let Some((place, name)) = misplaced {
+        return Err(FolderError::Misplaced {
+            folder: root.to_owned(),
+            name: name.clone(),
+            place: place + 1,
+            other: folders[place].clone(),
+        });
+    }
+    Ok(given)
 }

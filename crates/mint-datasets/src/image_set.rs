@@ -59,6 +59,14 @@ pub enum ImageError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The path is no file that an image can be read from.
+    #[error("`{}` is {what}, not a file", path.display())]
+    Kind {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
     /// The file is no image that can be decoded.
     #[error("cannot decode `{}`", path.display())]
     Decode {
@@ -78,15 +86,31 @@ pub enum Order {
     Shuffled(u64),
 }
 
+/// Reads a file. What may never end is not opened, unless it is what a shell hands over.
+fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
+    let error = |source| ImageError::Read { path: path.to_owned(), source };
+    let kind = std::fs::metadata(path).map_err(error)?;
+    let handed_over =
+        ["/dev/fd/", "/dev/stdin", "/proc/self/fd/"].iter().any(|start| path.starts_with(start));
+    if !kind.is_file() && !handed_over {
+        let what = if kind.is_dir() { "a folder" } else { "a pipe, a socket or a device" };
+        return Err(ImageError::Kind { path: path.to_owned(), what });
+    }
+    std::fs::read(path).map_err(error)
+}
+
 impl ImageSet {
     /// Reads and decodes an image.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or is no image.
     pub fn load(&self, index: usize) -> Result<RgbImage, ImageError> {
         let path = &self.images[index].path;
         let (path, bytes) = match &self.source {
             Source::Folder(root) => {
                 let path = root.join(path);
-                let bytes = std::fs::read(&path)
-                    .map_err(|source| ImageError::Read { path: path.clone(), source })?;
+                let bytes = read(&path)?;
                 (path, Cow::Owned(bytes))
             }
             Source::Embedded(bytes) => {

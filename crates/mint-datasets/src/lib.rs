@@ -23,6 +23,7 @@ mod image_folder;
 mod image_set;
 mod imagenet;
 mod test_set;
+mod walk;
 
 pub use class_names::{ClassNamesError, quoted, read_class_names};
 pub use decode::{DecodeError, MOST_PIXELS, decode};

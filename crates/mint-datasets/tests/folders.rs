@@ -130,3 +130,130 @@ fn the_facts_have_the_published_sizes() {
         assert!(subset.windows(2).all(|pair| pair[0] < pair[1]), "labels ascend");
     }
 }
+
+/// An own folder, opened with these class names.
+fn own(root: &Path, names: &[&str]) -> Result<ImageSet, FolderError> {
+    let names = (!names.is_empty()).then(|| names.iter().map(|&name| name.to_owned()).collect());
+    open_image_folder(root, names)
+}
+
+#[test]
+fn what_systems_and_archives_leave_behind_is_no_class_and_is_said() {
+    let folder = TempDir::new().expect("a folder");
+    let root = folder.path();
+    let left =
+        ["__MACOSX/cat/a.jpg", "@eaDir/b.jpg", "lost+found/c.jpg", ".hidden/d.jpg", "cat/._e.jpg"];
+    touch(root, &left);
+    touch(root, &["cat/a.jfif", "dog/b.ppm", "dog/notes.txt", "dog/c.svg", "dog/d.SVG", "e.png"]);
+    fs::create_dir(root.join("empty")).expect("a folder can be made");
+    let set = own(root, &[]).expect("two classes");
+    assert_eq!(set.class_names, ["cat", "dog"]);
+    let expected = [("cat/a.jfif", 0), ("dog/b.ppm", 1)];
+    assert_eq!(listing(&set), expected.map(|(path, label)| (path.to_owned(), label)));
+    let expected = [
+        "3 system folders (`@eaDir`, `__MACOSX`, `lost+found`) skipped",
+        "1 folder (`empty`) with no images skipped",
+        "3 files in other formats skipped (2 svg, 1 txt)",
+        "1 image outside the class folders skipped",
+    ];
+    assert_eq!(set.warnings, expected);
+    // As many names as folders of any kind: then the empty one is a class as well.
+    let set = own(root, &["feline", "canine", "nothing"]).expect("three names for three folders");
+    assert_eq!(set.class_names, ["feline", "canine", "nothing"]);
+    assert_eq!(set.images.iter().map(|image| image.label).collect::<Vec<_>>(), [0, 1]);
+    let set = own(root, &["feline", "canine"]).expect("two names for two folders with images");
+    assert_eq!(set.class_names, ["feline", "canine"]);
+}
+
+#[test]
+fn junk_beside_the_classes_of_a_known_set_is_skipped_and_other_classes_are_not() {
+    let data = TempDir::new().expect("a folder");
+    let root = data.path().join("imagenet-r");
+    touch(&root, &["n01443537/a.jpg", "lost+found/b.jpg", "papers/readme.pdf"]);
+    let set = TestSet::ImageNetR.find(data.path()).expect("the set is there");
+    assert_eq!(set.images.len(), 1);
+    assert!(set.warnings.iter().any(|warning| warning.contains("`lost+found`")), "{set:?}");
+    assert!(set.warnings.iter().any(|warning| warning.contains("`papers`")), "{set:?}");
+    touch(&root, &["n99999999/a.jpg"]);
+    let error = TestSet::ImageNetR.find(data.path()).expect_err("that is no class of it");
+    assert!(matches!(error, FolderError::WrongClasses { .. }), "{error}");
+}
+
+#[test]
+fn images_without_class_folders_are_recognised() {
+    let data = TempDir::new().expect("a folder");
+    let flat = ["ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000002.JPEG"];
+    touch(&data.path().join("imagenet/val"), &flat);
+    let message = TestSet::ImageNet.find(data.path()).expect_err("it is flat").to_string();
+    assert!(message.contains("2 images, but no class folders"), "{message}");
+    assert!(message.contains("valprep.sh") && message.contains("n01440764"), "{message}");
+    let message = own(&data.path().join("imagenet/val"), &[]).expect_err("it is flat").to_string();
+    assert!(message.contains("no class folders") && message.contains("predict"), "{message}");
+}
+
+#[test]
+fn names_that_are_the_folders_own_are_matched_and_not_taken_by_position() {
+    let folder = TempDir::new().expect("a folder");
+    let root = folder.path();
+    touch(root, &["bird/a.jpg", "cat/a.jpg", "great_white_shark/a.jpg"]);
+    let set = own(root, &["Great white shark", "bird", "cat"]).expect("the same three");
+    assert_eq!(set.class_names, ["bird", "cat", "Great white shark"]);
+    assert_eq!(set.warnings.len(), 1, "{:?}", set.warnings);
+    assert!(set.warnings[0].contains("matched by name"), "{:?}", set.warnings);
+    assert!(
+        own(root, &["bird", "cat", "great white shark"]).expect("in order").warnings.is_empty()
+    );
+    let error = own(root, &["cat", "sparrow", "shark"]).expect_err("`cat` is folder 2");
+    let message = error.to_string();
+    assert!(message.contains("class name 1 is `cat`"), "{message}");
+    assert!(message.contains("folder 1 is `bird`"), "{message}");
+    assert!(own(root, &["sparrow", "cat", "shark"]).is_ok(), "`cat` is where it belongs");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_go_round_end_and_what_is_no_file_is_not_opened() {
+    use std::os::unix::fs::symlink;
+
+    let folder = TempDir::new().expect("a folder");
+    let root = folder.path();
+    touch(root, &["cat/a.jpg", "dog/b.jpg", "elsewhere.jpg"]);
+    symlink(".", root.join("cat/again")).expect("a link");
+    symlink(".", root.join("cat/once_more")).expect("a link");
+    symlink("..", root.join("dog/up")).expect("a link");
+    symlink("nowhere.jpg", root.join("dog/broken.jpg")).expect("a link");
+    symlink("../elsewhere.jpg", root.join("dog/linked.jpg")).expect("a link");
+    let pipe = std::process::Command::new("mkfifo").arg(root.join("dog/pipe.jpg")).status();
+    assert!(pipe.expect("the system's tools are there").success());
+    let set = own(root, &[]).expect("two classes");
+    let paths: Vec<String> = listing(&set).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(paths, ["cat/a.jpg", "dog/b.jpg", "dog/linked.jpg"], "each picture once");
+    let warnings = set.warnings.join("; ");
+    assert!(warnings.contains("3 links (`cat/again`, `cat/once_more`, `dog/up`)"), "{warnings}");
+    assert!(warnings.contains("2 pipes, sockets, devices or broken links"), "{warnings}");
+
+    // Named outright they are refused, without waiting for bytes.
+    for (path, what) in [("dog/pipe.jpg", "a pipe"), ("cat", "a folder")] {
+        let images = vec![mint_datasets::LabelledImage { path: path.into(), label: 0 }];
+        let message = ImageSet { images, ..set.clone() }.load(0).expect_err("no file").to_string();
+        assert!(message.contains(what) && message.contains(path), "{message}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_in_another_encoding_are_names() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = TempDir::new().expect("a folder");
+    let root = folder.path();
+    touch(root, &["dog/a.png"]);
+    let class = root.join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&class).expect("a folder can be made");
+    let picture = image::RgbImage::from_pixel(4, 4, image::Rgb([1, 2, 3]));
+    let file = class.join(std::ffi::OsStr::from_bytes(b"r\xe9sum\xe9.png"));
+    picture.save(&file).expect("the picture can be written");
+    let set = own(root, &[]).expect("two classes");
+    assert_eq!(set.images.len(), 2);
+    assert_eq!(set.load(0).expect("it can be opened"), picture);
+}
