@@ -26,9 +26,9 @@ pub struct TestProcessorsArgs {
     emulator: PathBuf,
 }
 
-/// Crates whose tests start whole programs, which takes hours in an emulator. What those compute is
-/// tested in the crates below them.
-const NATIVE_ONLY: [&str; 2] = ["mint-cli", "xtask"];
+/// Crates and test programs that run whole evaluations, which takes hours in an emulator. What those
+/// compute is tested by the others.
+const NATIVE_ONLY: [&str; 3] = ["mint-cli", "xtask", "overlap"];
 
 /// A compiled test program.
 struct TestProgram {
@@ -59,14 +59,15 @@ pub fn run(args: &TestProcessorsArgs) -> anyhow::Result<()> {
             args.processors.join(", ")
         );
     } else {
-        let (here, skipped): (Vec<_>, Vec<_>) = programs
-            .into_iter()
-            .partition(|program| !NATIVE_ONLY.contains(&program.package.as_str()));
+        let (here, skipped): (Vec<_>, Vec<_>) =
+            programs.into_iter().partition(|TestProgram { package, name, .. }| {
+                !NATIVE_ONLY.iter().any(|native| native == package || native == name)
+            });
         for processor in &args.processors {
             let runner = format!("{emulator} -cpu {processor}");
             for program in &skipped {
                 println!(
-                    "{processor}: {} {}: skipped, it starts whole programs",
+                    "{processor}: {} {}: skipped, it runs whole evaluations",
                     program.package, program.name
                 );
             }

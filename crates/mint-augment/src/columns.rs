@@ -9,7 +9,7 @@
 use image::RgbImage;
 use multiversion::multiversion;
 
-use crate::crop::{CropBox, center_box, short_side_size};
+use crate::crop::{CleanResize, CropBox};
 use crate::resample::{Filter, HALF, Taps, clip8};
 
 /// A picture as planes of columns.
@@ -58,18 +58,17 @@ impl Columns {
         self.resample(crop, (size, size), window, Filter::Bilinear, mirrored, planes);
     }
 
-    /// The clean view: short side to `size` with the bicubic filter, then the centre square.
+    /// The clean view, with the bicubic filter.
     ///
     /// Shape of `planes`: `[channel, row, column]`.
     ///
     /// # Panics
     ///
     /// If the picture is empty or `planes` has another length.
-    pub fn resized_center(&self, size: u32, planes: &mut [u8]) {
-        let (width, height) = short_side_size(self.width, self.height, size);
+    pub fn clean(&self, resize: CleanResize, size: u32, planes: &mut [u8]) {
         let whole = CropBox { top: 0, left: 0, height: self.height, width: self.width };
-        let window = center_box(width, height, size);
-        self.resample(whole, (width, height), window, Filter::Bicubic, false, planes);
+        let (resized, window) = resize.sizes(self.width, self.height, size);
+        self.resample(whole, resized, window, Filter::Bicubic, false, planes);
     }
 
     /// The pixels of `window` in the picture that `source` is resized to.

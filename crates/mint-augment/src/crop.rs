@@ -49,13 +49,36 @@ pub fn center_box(width: u32, height: u32, size: u32) -> CropBox {
     CropBox { top: offset(height), left: offset(width), height: size, width: size }
 }
 
-/// The clean view: short side to `size` with the bicubic filter, then the centre square.
-///
-/// Equals torchvision's `Resize(size, BICUBIC)` and `CenterCrop(size)` on a Pillow image.
-pub fn resize_and_center_crop(image: &RgbImage, size: u32) -> RgbImage {
-    let (width, height) = short_side_size(image.width(), image.height(), size);
-    let resized = resize(image, width, height, Filter::Bicubic);
-    center_box(width, height, size).crop(&resized)
+/// How the clean view is brought to its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CleanResize {
+    /// The short side to the size of a view, then the centre square: what almost all models were
+    /// trained with.
+    #[default]
+    Shortest,
+    /// Both sides to the size of a view, whatever becomes of the proportions.
+    Squash,
+}
+
+impl CleanResize {
+    /// The size that a `width` x `height` image is resized to, and the rectangle of it that is the
+    /// clean view of side `size`.
+    pub(crate) fn sizes(self, width: u32, height: u32, size: u32) -> ((u32, u32), CropBox) {
+        let (width, height) = match self {
+            Self::Shortest => short_side_size(width, height, size),
+            Self::Squash => (size, size),
+        };
+        ((width, height), center_box(width, height, size))
+    }
+
+    /// The clean view of side `size`, with the bicubic filter.
+    ///
+    /// On a Pillow image [`CleanResize::Shortest`] equals torchvision's `Resize(size, BICUBIC)` and
+    /// `CenterCrop(size)`, [`CleanResize::Squash`] equals `Resize((size, size), BICUBIC)`.
+    pub fn apply(self, image: &RgbImage, size: u32) -> RgbImage {
+        let ((width, height), center) = self.sizes(image.width(), image.height(), size);
+        center.crop(&resize(image, width, height, Filter::Bicubic))
+    }
 }
 
 /// The distribution of random resized crops.

@@ -43,6 +43,6 @@ pub mod tone;
 mod views;
 
 pub use augmix::AugMix;
-pub use crop::RandomResizedCrop;
+pub use crop::{CleanResize, RandomResizedCrop};
 pub use pixels::Normalization;
 pub use views::{ViewConfig, ViewError, ViewGenerator, ViewPixels, ViewSeed, Views};

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::augmix::AugMix;
 use crate::columns::Columns;
-use crate::crop::{CropBox, RandomResizedCrop, resize_and_center_crop};
+use crate::crop::{CleanResize, CropBox, RandomResizedCrop};
 use crate::pixels::Normalization;
 use crate::resample::{Filter, resize};
 
@@ -18,6 +18,8 @@ pub struct ViewConfig {
     pub size: u32,
     /// Number of views, the clean one included.
     pub count: usize,
+    /// How the clean view is brought to that size.
+    pub clean: CleanResize,
     /// Where random views are cut.
     pub crop: RandomResizedCrop,
     /// Probability that a random view is mirrored.
@@ -33,6 +35,7 @@ impl Default for ViewConfig {
         Self {
             size: 224,
             count: 64,
+            clean: CleanResize::Shortest,
             crop: RandomResizedCrop::default(),
             flip_probability: 0.5,
             augmix: None,
@@ -136,7 +139,7 @@ impl ViewGenerator {
         planes: &mut [u8],
     ) {
         if view == 0 {
-            return image.resized_center(self.config.size, planes);
+            return image.clean(self.config.clean, self.config.size, planes);
         }
         let (rectangle, mirrored) = self.draw(width, height, &mut seed.generator(view as u64));
         image.resized_crop(rectangle, self.config.size, mirrored, planes);
@@ -151,7 +154,7 @@ impl ViewGenerator {
     fn mixed(&self, augmix: AugMix, image: &RgbImage, seed: ViewSeed, view: usize) -> Vec<f32> {
         let normalization = &self.config.normalization;
         if view == 0 {
-            return normalization.planes(&resize_and_center_crop(image, self.config.size));
+            return normalization.planes(&self.config.clean.apply(image, self.config.size));
         }
         let rng = &mut seed.generator(view as u64);
         let size = self.config.size;

@@ -4,9 +4,7 @@ use image::{RgbImage, imageops};
 use mint_augment::affine::{Affine, rotate};
 use mint_augment::augmix::Mixture;
 use mint_augment::columns::Columns;
-use mint_augment::crop::{
-    CropBox, RandomResizedCrop, center_box, resize_and_center_crop, short_side_size,
-};
+use mint_augment::crop::{CleanResize, CropBox, RandomResizedCrop, center_box, short_side_size};
 use mint_augment::operation::{Operation, OperationKind};
 use mint_augment::resample::{Filter, resize};
 use mint_augment::{Normalization, tone};
@@ -65,7 +63,7 @@ fn clean_views_match_pillow() {
     let mut compared = 0;
     for case in entries(&manifest, "base").iter().filter(|case| case["out_base224"].is_string()) {
         let source = picture(case.get("decoded_rgb").unwrap_or(&case["in"]));
-        let view = resize_and_center_crop(&source, SIZE);
+        let view = CleanResize::Shortest.apply(&source, SIZE);
         assert_same_pixels(&case["in"].to_string(), &view, &picture(&case["out_base224"]));
         compared += 1;
     }
@@ -97,7 +95,7 @@ fn crops_of_a_turned_picture_match_pillow() {
     let mut planes = vec![0; 3 * (SIZE * SIZE) as usize];
     for case in entries(&manifest, "base").iter().filter(|case| case["out_base224"].is_string()) {
         let source = picture(case.get("decoded_rgb").unwrap_or(&case["in"]));
-        Columns::new(&source).resized_center(SIZE, &mut planes);
+        Columns::new(&source).clean(CleanResize::Shortest, SIZE, &mut planes);
         let expected = picture(&case["out_base224"]);
         assert_same_pixels(&case["in"].to_string(), &interleaved(&planes), &expected);
     }

@@ -2,7 +2,7 @@
 
 use image::RgbImage;
 use mint_augment::columns::Columns;
-use mint_augment::crop::{CropBox, resize_and_center_crop};
+use mint_augment::crop::{CleanResize, CropBox};
 use mint_augment::resample::{Filter, resize};
 use mint_augment::{
     AugMix, Normalization, ViewConfig, ViewError, ViewGenerator, ViewPixels, ViewSeed, Views,
@@ -66,7 +66,7 @@ fn seed_and_image_index_each_change_the_random_views_only() {
 
 #[test]
 fn view_zero_is_the_clean_view_with_and_without_augmix() {
-    let clean = resize_and_center_crop(&picture(90, 70), 32);
+    let clean = CleanResize::Shortest.apply(&picture(90, 70), 32);
     let ViewPixels::Rgb8(plain) = views_with_threads(1, small(1), SEED).pixels else {
         panic!("no AugMix was asked for")
     };
@@ -118,9 +118,13 @@ proptest! {
         let columns = Columns::new(&picture);
         columns.resized_crop(crop, size, mirrored, &mut planes);
         prop_assert_eq!(&planes, &mint_augment::pixels::planes(&expected));
-        columns.resized_center(size, &mut planes);
-        let expected = resize_and_center_crop(&picture, size);
-        prop_assert_eq!(&planes, &mint_augment::pixels::planes(&expected));
+        for clean in [CleanResize::Shortest, CleanResize::Squash] {
+            columns.clean(clean, size, &mut planes);
+            let expected = clean.apply(&picture, size);
+            prop_assert_eq!(&planes, &mint_augment::pixels::planes(&expected));
+        }
+        let squashed = resize(&picture, size, size, Filter::Bicubic);
+        prop_assert_eq!(CleanResize::Squash.apply(&picture, size), squashed);
     }
 
     #[test]

@@ -144,6 +144,7 @@ impl Model {
         } else {
             args.weights.iter().try_for_each(|file| check_weight_file(file))?;
             let checkpoint = Checkpoint::open(&args.weights, options)?;
+            checkpoint.check_vocabulary()?;
             let files = checksums(&checkpoint)?;
             (checkpoint, files)
         };
@@ -163,7 +164,11 @@ impl Model {
             files,
             activation: clip.config.activation.to_string(),
             logit_scale: clip.logit_scale,
-            model: json!({ "vision": clip.config.vision, "text": clip.config.text }),
+            model: json!({
+                "vision": clip.config.vision,
+                "text": clip.config.text,
+                "preprocessing": clip.config.preprocessing,
+            }),
         };
         tracing::info!(weights = %weights.names(), config = ?clip.config, "model loaded");
         let tokenizer = Tokenizer::clip(clip.config.text.context_length);

@@ -13,6 +13,50 @@ pub struct ClipConfig {
     pub embed_dim: usize,
     /// Activation of the MLPs in both towers.
     pub activation: Activation,
+    /// How pictures become the pixels that the image tower was trained on.
+    pub preprocessing: Preprocessing,
+}
+
+/// How pictures become the pixels that an image tower was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Preprocessing {
+    /// Mean of each channel, for samples scaled to 0..1.
+    pub image_mean: [f32; 3],
+    /// Standard deviation of each channel.
+    pub image_std: [f32; 3],
+    /// How a picture is brought to the model's size, always with the bicubic filter.
+    pub resize: ResizeMode,
+}
+
+impl Default for Preprocessing {
+    /// OpenAI's, which most models after it have as well.
+    #[allow(clippy::excessive_precision, reason = "these are the published digits")]
+    fn default() -> Self {
+        Self {
+            image_mean: [0.48145466, 0.4578275, 0.40821073],
+            image_std: [0.26862954, 0.26130258, 0.27577711],
+            resize: ResizeMode::Shortest,
+        }
+    }
+}
+
+/// How a picture is brought to a model's size. The names are OpenCLIP's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResizeMode {
+    /// The short side to the size, then the centre square.
+    Shortest,
+    /// Both sides to the size.
+    Squash,
+}
+
+impl std::fmt::Display for ResizeMode {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Shortest => "shortest",
+            Self::Squash => "squash",
+        })
+    }
 }
 
 /// Dimensions of the image tower.

@@ -9,6 +9,8 @@ use tokenizers::models::bpe::BPE;
 
 /// Merges in order of priority, one a line.
 const MERGES: &str = include_str!("../data/bpe_merges.txt");
+/// Number of tokens: 256 bytes, each within and at the end of a word, the merges, and two markers.
+pub const VOCABULARY: usize = 49_408;
 /// Marks the last symbol of a word.
 const END_OF_WORD: &str = "</w>";
 const START_OF_TEXT: &str = "<|startoftext|>";
@@ -57,6 +59,7 @@ impl Tokenizer {
         let markers = [START_OF_TEXT, END_OF_TEXT].map(str::to_owned);
         let vocabulary: HashMap<String, u32> =
             single.chain(ending).chain(merged).chain(markers).zip(0..).collect();
+        debug_assert_eq!(vocabulary.len(), VOCABULARY);
         let (start_of_text, end_of_text) = (vocabulary[START_OF_TEXT], vocabulary[END_OF_TEXT]);
         let bpe = BPE::builder()
             .vocab_and_merges(vocabulary.into_iter().collect::<ahash::AHashMap<_, _>>(), merges)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mint_augment::{ViewConfig, ViewError, ViewGenerator};
+use mint_augment::{ViewError, ViewGenerator};
 use mint_clip::burn::tensor::{Device, Tensor};
 use mint_clip::{Clip, PassConfig, Tokenizer};
 use mint_datasets::{ImageSet, Order};
@@ -23,6 +23,7 @@ use crate::published::{is_published_size, published_top1};
 use crate::record::{Record, RecordError};
 use crate::row::Row;
 use crate::tally::{Classified, Tally};
+use crate::views::view_config;
 
 /// Why an evaluation stopped.
 #[derive(Debug, thiserror::Error)]
@@ -215,11 +216,7 @@ impl<'a> Evaluation<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Vec<Row>, EvalError> {
         let mut indices = Self::select(self.config, set)?;
-        let view_config = ViewConfig {
-            size: self.clip.config.vision.image_size as u32,
-            count: self.views(ViewDemand::All),
-            ..ViewConfig::default()
-        };
+        let view_config = view_config(&self.clip.config, self.views(ViewDemand::All));
         let generator = ViewGenerator::new(view_config)?;
         observer.prepare(set);
         self.start(set)?;

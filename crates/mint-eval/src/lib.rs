@@ -21,6 +21,7 @@ mod row;
 mod run_info;
 mod table;
 mod tally;
+mod views;
 
 pub use calibration::{Calibration, brier, probabilities};
 pub use config::{
@@ -42,3 +43,4 @@ pub use run_info::{
     WeightsInfo,
 };
 pub use table::{TableStyle, table};
+pub use views::view_config;

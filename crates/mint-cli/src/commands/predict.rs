@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use image::RgbImage;
-use mint_augment::{ViewConfig, ViewGenerator, ViewSeed};
+use mint_augment::{ViewGenerator, ViewSeed};
 use mint_datasets::{ImageSet, LabelledImage, Source, quoted, read_class_names};
 use mint_eval::{
-    ConfiguredMethod, Export, MethodId, RunConfig, Start, probabilities, ranking, view_tensor,
+    ConfiguredMethod, Export, MethodId, RunConfig, Start, probabilities, ranking, view_config,
+    view_tensor,
 };
 use mint_tuner::{ClassSet, ImageViews, Outcome, ScoreKind, ViewDemand};
 use serde_json::json;
@@ -46,8 +47,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
             views = config.views;
         }
     }
-    let size = model.clip.config.vision.image_size as u32;
-    let view_config = ViewConfig { size, count: views, ..ViewConfig::default() };
+    let view_config = view_config(&model.clip.config, views);
     let generator = ViewGenerator::new(view_config)?;
     let pass_config = config.mint.pass(&model.clip.config)?;
     let images = listed_images(&args.images, class_names.clone());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use mint_clip::config::{TextConfig, VisionConfig};
+use mint_clip::config::{Preprocessing, TextConfig, VisionConfig};
 use mint_clip::weights::{Difference, LearnedPrompts, Origin, Reference, write_new};
 use mint_clip::{Checkpoint, WeightsError};
 use serde_json::json;
@@ -55,6 +55,7 @@ fn inspect(checkpoint: &Checkpoint, format: Format) -> anyhow::Result<()> {
     checkpoint.examine()?;
     let dimensions = checkpoint.dimensions();
     let (activation, activation_origin) = checkpoint.activation();
+    let (preprocessing, preprocessing_origin) = checkpoint.preprocessing();
     let (logit_scale, logit_scale_origin) = checkpoint.logit_scale()?;
     let types = checkpoint.number_types();
     let stored: usize = checkpoint.bytes();
@@ -71,6 +72,8 @@ fn inspect(checkpoint: &Checkpoint, format: Format) -> anyhow::Result<()> {
             "embed_dim": dimensions.embed_dim,
             "activation": activation.to_string(),
             "activation_from": origin(activation_origin),
+            "preprocessing": preprocessing,
+            "preprocessing_from": origin(preprocessing_origin),
             "logit_scale": logit_scale,
             "logit_scale_from": origin(&logit_scale_origin),
             "parameters": checkpoint.parameters(),
@@ -78,7 +81,7 @@ fn inspect(checkpoint: &Checkpoint, format: Format) -> anyhow::Result<()> {
             "bytes": stored,
         });
         output::result(&serde_json::to_string_pretty(&description)?);
-        return Ok(());
+        return Ok(checkpoint.check_vocabulary()?);
     }
     for file in &checksums {
         output::result(&format!("{}\n  SHA-256      {}", file.file, file.sha256));
@@ -91,6 +94,11 @@ fn inspect(checkpoint: &Checkpoint, format: Format) -> anyhow::Result<()> {
     line("text tower", dimensions.text.as_ref().map_or_else(none, describe_text));
     line("embedding", dimensions.embed_dim.to_string());
     line("activation", format!("{activation} ({})", origin(activation_origin)));
+    let Preprocessing { image_mean, image_std, resize } = preprocessing;
+    let from = origin(preprocessing_origin);
+    line("pictures", format!("resized by `{resize}` ({from})"));
+    line("mean", format!("{image_mean:?}"));
+    line("deviation", format!("{image_std:?}"));
     line("logit scale", format!("{logit_scale:.3} ({})", origin(&logit_scale_origin)));
     let types: Vec<String> =
         types.iter().map(|(number, count)| format!("{count} tensors of {number}")).collect();
@@ -99,11 +107,14 @@ fn inspect(checkpoint: &Checkpoint, format: Format) -> anyhow::Result<()> {
     let kept = megabytes(4 * checkpoint.parameters());
     let reads = format!("reads {}, keeps {kept} in single precision", megabytes(stored));
     let towers = match checkpoint.config() {
+        Ok(_) if checkpoint.check_vocabulary().is_err() => {
+            "both towers, but not for CLIP's tokenizer".to_owned()
+        }
         Ok(_) => "both towers, every tensor fits, every number is finite".to_owned(),
         Err(_) => "one tower only: give the file of the other one as well".to_owned(),
     };
     line("load", format!("{reads}; {towers}"));
-    Ok(())
+    Ok(checkpoint.check_vocabulary()?)
 }
 
 /// Prints what a checkpoint of learned prompts holds; `error` is why it is no model.

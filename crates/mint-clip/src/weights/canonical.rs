@@ -6,9 +6,12 @@ use std::path::Path;
 
 use ::safetensors::tensor::{Dtype, TensorView};
 
-use super::model_settings::{ACTIVATION, IMAGE_HEADS, TEXT_HEADS};
+use super::model_settings::{
+    ACTIVATION, IMAGE_HEADS, IMAGE_MEAN, IMAGE_STD, RESIZE_MODE, TEXT_HEADS,
+};
 use super::names::{self, LOGIT_SCALE};
 use super::{Checkpoint, NumberType, Origin, StoredTensor, WeightsError};
+use crate::config::Preprocessing;
 
 /// A tensor that is about to be written.
 struct Output {
@@ -20,8 +23,9 @@ struct Output {
 impl Checkpoint {
     /// Writes both towers to a new file, whole or not at all.
     ///
-    /// Numbers keep their type (double precision becomes single precision). The activation and
-    /// the numbers of heads go into the file's metadata, but what is only assumed stays out, after what `metadata` has.
+    /// Numbers keep their type (double precision becomes single precision). The activation, the
+    /// numbers of heads and the preprocessing go into the file's metadata, after what `metadata`
+    /// has; what is only assumed stays out.
     pub fn write(
         &self,
         file: &Path,
@@ -31,6 +35,12 @@ impl Checkpoint {
         metadata.insert("format".to_owned(), "pt".to_owned());
         if self.activation().1 != &Origin::Assumed {
             metadata.insert(ACTIVATION.to_owned(), config.activation.to_string());
+        }
+        let (Preprocessing { image_mean, image_std, resize }, origin) = self.preprocessing();
+        if origin != &Origin::Assumed {
+            metadata.insert(IMAGE_MEAN.to_owned(), format!("{image_mean:?}"));
+            metadata.insert(IMAGE_STD.to_owned(), format!("{image_std:?}"));
+            metadata.insert(RESIZE_MODE.to_owned(), resize.to_string());
         }
         metadata.insert(IMAGE_HEADS.to_owned(), config.vision.heads.to_string());
         metadata.insert(TEXT_HEADS.to_owned(), config.text.heads.to_string());

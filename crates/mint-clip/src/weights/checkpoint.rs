@@ -9,12 +9,13 @@ use super::blob::Blob;
 use super::file::{self, Contents, Format};
 use super::layout::{Named, recognise};
 use super::measure::measure;
-use super::model_settings::{self, ModelSettings, TowerSettings};
+use super::model_settings::{self, ModelSettings};
 use super::names::{self, LOGIT_SCALE, Layout, Tower};
 use super::pytorch::Unknown;
 use super::stored_tensor::{NumberType, RawTensor, StoredTensor};
 use super::{WeightsError, onnx};
-use crate::config::{Activation, TextConfig, VisionConfig};
+use crate::config::{Activation, Preprocessing, TextConfig, VisionConfig};
+use crate::tokenizer::VOCABULARY;
 
 /// What overrides a weight file, or completes it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -50,6 +51,7 @@ pub struct Checkpoint {
     layout: Layout,
     tensors: BTreeMap<String, Named>,
     activation: (Activation, Origin),
+    preprocessing: (Preprocessing, Origin),
     logit_scale: Option<f32>,
     dimensions: Dimensions,
 }
@@ -110,10 +112,11 @@ impl Checkpoint {
             layout,
             tensors: BTreeMap::new(),
             activation: (Activation::default(), Origin::Assumed),
+            preprocessing: (Preprocessing::default(), Origin::Assumed),
             logit_scale: options.logit_scale,
             dimensions: Dimensions { vision: None, text: None, embed_dim: 0 },
         };
-        let (mut image, mut text) = (TowerSettings::default(), TowerSettings::default());
+        let mut settings = ModelSettings::default();
         for part in parts {
             problems.extend(part.unused.iter().map(|name| format!("`{name}` is not used")));
             for (ours, named) in part.tensors {
@@ -129,15 +132,23 @@ impl Checkpoint {
                 }
                 checkpoint.activation = (activation, origin);
             }
-            image = part.image.or(image);
-            text = part.text.or(text);
+            for problem in &part.settings.problems {
+                if !problems.contains(problem) {
+                    problems.push(problem.clone()); // both towers may have the same configuration
+                }
+            }
+            if let Some(preprocessing) = part.settings.preprocessing() {
+                let origin = part.settings.origin.clone().map_or(Origin::File, Origin::Beside);
+                checkpoint.preprocessing = (preprocessing, origin);
+            }
+            settings = part.settings.or(settings);
             checkpoint.files.push((part.file, part.format));
         }
         if let Some(activation) = options.activation {
             checkpoint.activation = (activation, Origin::Options);
         }
         let before = problems.len();
-        checkpoint.dimensions = measure(&checkpoint, image, text, &mut problems);
+        checkpoint.dimensions = measure(&checkpoint, &settings, &mut problems);
         // Without dimensions no shape can be compared.
         if problems.len() == before {
             checkpoint.check(&mut problems);
@@ -217,6 +228,31 @@ impl Checkpoint {
     /// Activation of the MLPs, and how it is known.
     pub fn activation(&self) -> (Activation, &Origin) {
         (self.activation.0, &self.activation.1)
+    }
+
+    /// Checks that the text tower was trained on the ids of CLIP's tokenizer.
+    ///
+    /// # Errors
+    ///
+    /// If its vocabulary has another size: texts would be nonsense to it.
+    pub fn check_vocabulary(&self) -> Result<(), WeightsError> {
+        let Some(text) = self.dimensions.text.as_ref() else { return Ok(()) };
+        if text.vocab_size == VOCABULARY {
+            return Ok(());
+        }
+        let name = "token_embedding.weight";
+        let problem = format!(
+            "`{}` has {} rows, but CLIP's tokenizer has {VOCABULARY} tokens, so the model has another vocabulary",
+            self.their_name(name).unwrap_or_else(|| name.to_owned()),
+            text.vocab_size
+        );
+        let file = self.files.last().map(|(file, _)| file.clone()).unwrap_or_default();
+        Err(WeightsError::Mismatch { file, problems: vec![problem] })
+    }
+
+    /// How pictures are prepared for the image tower, and how it is known.
+    pub fn preprocessing(&self) -> (Preprocessing, &Origin) {
+        (self.preprocessing.0, &self.preprocessing.1)
     }
 
     /// Scale of the logits, and how it is known.
@@ -320,8 +356,7 @@ struct Part {
     tensors: BTreeMap<String, Named>,
     unused: Vec<String>,
     activation: Option<(Activation, Origin)>,
-    image: TowerSettings,
-    text: TowerSettings,
+    settings: ModelSettings,
 }
 
 impl Part {
@@ -353,7 +388,7 @@ impl Part {
             None => beside(layout)?,
         };
         let from_file = contents.activation.map(|activation| (activation, Origin::File));
-        let origin = settings.origin.map_or(Origin::File, Origin::Beside);
+        let origin = settings.origin.clone().map_or(Origin::File, Origin::Beside);
         // Graphs are full of constants that are no weights.
         let is_graph = contents.format == Format::Onnx;
         Ok(Self {
@@ -363,8 +398,7 @@ impl Part {
             tensors: recognised.tensors,
             unused: if is_graph { Vec::new() } else { recognised.unknown },
             activation: from_file.or(settings.activation.map(|activation| (activation, origin))),
-            image: settings.image,
-            text: settings.text,
+            settings,
         })
     }
 }

@@ -1,21 +1,21 @@
 //! Reads the dimensions of a model off the shapes of its tensors.
 
 use super::checkpoint::{Checkpoint, Dimensions};
-use super::model_settings::TowerSettings;
+use super::model_settings::{ModelSettings, TowerSettings};
 use super::names::{self, LOGIT_SCALE, Layout, Tower};
 use crate::config::{HEAD_WIDTH, TextConfig, VisionConfig};
 
 /// Dimensions of the towers that are there; what does not fit is added to `problems`.
 pub fn measure(
     checkpoint: &Checkpoint,
-    image: TowerSettings,
-    text: TowerSettings,
+    settings: &ModelSettings,
     problems: &mut Vec<String>,
 ) -> Dimensions {
     let mut ruler = Ruler { checkpoint, problems };
-    let vision = ruler.vision(image);
-    let text = ruler.text(text);
+    let vision = ruler.vision(settings.image);
+    let text = ruler.text(settings.text);
     let embed_dim = ruler.embedding();
+    ruler.compare("the embedding", "width", embed_dim, settings.embed_dim);
     Dimensions { vision, text, embed_dim }
 }
 
@@ -40,14 +40,22 @@ impl Ruler<'_> {
                 self.theirs("visual.positional_embedding")
             ));
         }
-        Some(VisionConfig {
+        let vision = VisionConfig {
             image_size: grid.saturating_mul(patch_size),
             patch_size,
             width,
             layers: self.layers(Tower::Image),
             heads: self.heads(Tower::Image, width, settings),
             mlp_width: self.mlp_width(Tower::Image)?,
-        })
+        };
+        let name = Tower::Image.to_string();
+        // A size that is no multiple of the patches is cut down to one.
+        let told = settings.image_size.map(|size| size / patch_size * patch_size);
+        self.compare(&name, "image size", vision.image_size, told);
+        self.compare(&name, "patch size", patch_size, settings.patch_size);
+        self.compare(&name, "number of blocks", vision.layers, settings.layers);
+        self.compare(&name, "MLP width", vision.mlp_width, settings.mlp_width);
+        Some(vision)
     }
 
     fn text(&mut self, settings: TowerSettings) -> Option<TextConfig> {
@@ -57,14 +65,29 @@ impl Ruler<'_> {
         let tokens = self.shape::<2>("token_embedding.weight");
         let context = self.shape::<2>("positional_embedding");
         let ([vocab_size, width], [context_length, _]) = (tokens?, context?);
-        Some(TextConfig {
+        let text = TextConfig {
             context_length,
             vocab_size,
             width,
             layers: self.layers(Tower::Text),
             heads: self.heads(Tower::Text, width, settings),
             mlp_width: self.mlp_width(Tower::Text)?,
-        })
+        };
+        let name = Tower::Text.to_string();
+        self.compare(&name, "context length", context_length, settings.context_length);
+        self.compare(&name, "vocabulary", vocab_size, settings.vocab_size);
+        self.compare(&name, "number of blocks", text.layers, settings.layers);
+        self.compare(&name, "MLP width", text.mlp_width, settings.mlp_width);
+        Some(text)
+    }
+
+    /// Compares a number of the tensors with what a configuration says.
+    fn compare(&mut self, of: &str, what: &str, measured: usize, told: Option<usize>) {
+        if let Some(told) = told.filter(|&told| told != measured) {
+            self.problems.push(format!(
+                "{of} has the {what} {measured}, but the configuration beside the file says {told}: it belongs to another model"
+            ));
+        }
     }
 
     fn embedding(&mut self) -> usize {
@@ -136,11 +159,7 @@ impl Ruler<'_> {
     fn heads(&mut self, tower: Tower, width: usize, settings: TowerSettings) -> usize {
         /// Widths of OpenCLIP's ViT-H/14, ViT-g/14 and ViT-bigG/14, whose heads are wider.
         const OTHER_HEADS: [usize; 3] = [1280, 1408, 1664];
-        if let Some(told) = settings.width.filter(|&told| told != width) {
-            self.problems.push(format!(
-                "the {tower} is {width} wide, but the configuration beside the file says {told}: it belongs to another model"
-            ));
-        }
+        self.compare(&tower.to_string(), "width", width, settings.width);
         if settings.heads.is_none() && tower == Tower::Image && OTHER_HEADS.contains(&width) {
             self.problems.push(format!(
                 "the {tower} is {width} wide and its number of heads cannot be told; put the model's open_clip_config.json or config.json beside the file"

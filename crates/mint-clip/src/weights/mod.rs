@@ -9,6 +9,7 @@
 //! | `file` | tells the formats apart |
 //! | `safetensors`, `pytorch`, `onnx` | give tensors the names that the file, or its graph, implies |
 //! | `layout`, `names` | translate those names; the one table of names is in `names` |
+//! | `model_settings`, `open_clip_config`, `hugging_face_config` | what lies beside the file |
 //! | `measure` | dimensions, from the shapes |
 //! | `checkpoint` | settings, and whether everything is there and fits |
 //! | `towers` | builds the modules |
@@ -20,11 +21,13 @@ mod blob;
 mod canonical;
 mod checkpoint;
 mod file;
+mod hugging_face_config;
 mod layout;
 mod measure;
 mod model_settings;
 mod names;
 mod onnx;
+mod open_clip_config;
 mod prompts;
 mod pytorch;
 mod reference;

@@ -1,4 +1,4 @@
-//! What the configuration beside a weight file says and the tensors do not.
+//! What the configurations beside a weight file, or its metadata, say and the tensors do not.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,37 +6,98 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::WeightsError;
 use super::file::Format;
 use super::names::Layout;
-use crate::config::Activation;
+use super::{WeightsError, hugging_face_config, open_clip_config};
+use crate::config::{Activation, Preprocessing, ResizeMode};
 
-/// Settings that cannot be read off the tensors.
+/// Settings that cannot be read off the tensors, and numbers that can, to compare.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ModelSettings {
     /// Where they are from, if not from the weight file.
     pub origin: Option<PathBuf>,
     /// Activation of the MLPs.
     pub activation: Option<Activation>,
-    /// Width and number of heads of the image tower.
+    /// The image tower.
     pub image: TowerSettings,
-    /// The same of the text tower.
+    /// The text tower.
     pub text: TowerSettings,
+    /// Width of the space that images and texts share.
+    pub embed_dim: Option<usize>,
+    /// Mean of each channel that pixels are normalised with.
+    pub image_mean: Option<[f32; 3]>,
+    /// Standard deviation of each channel.
+    pub image_std: Option<[f32; 3]>,
+    /// How pictures are brought to the model's size.
+    pub resize: Option<ResizeMode>,
+    /// Settings that this crate does not implement, by name and value.
+    pub problems: Vec<String>,
 }
 
 /// Settings of one tower.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TowerSettings {
-    /// Width of the residual stream, to compare with the tensors.
-    pub width: Option<usize>,
-    /// Number of attention heads.
+    /// Number of attention heads, which is in no tensor.
     pub heads: Option<usize>,
+    /// Width of the residual stream.
+    pub width: Option<usize>,
+    /// Number of blocks.
+    pub layers: Option<usize>,
+    /// Width of the MLPs' inner layer.
+    pub mlp_width: Option<usize>,
+    /// Side of the input in pixels.
+    pub image_size: Option<usize>,
+    /// Side of a patch in pixels.
+    pub patch_size: Option<usize>,
+    /// Longest text in tokens.
+    pub context_length: Option<usize>,
+    /// Number of token ids.
+    pub vocab_size: Option<usize>,
 }
 
 impl TowerSettings {
     /// These settings, completed by others.
     pub fn or(self, other: Self) -> Self {
-        Self { width: self.width.or(other.width), heads: self.heads.or(other.heads) }
+        Self {
+            heads: self.heads.or(other.heads),
+            width: self.width.or(other.width),
+            layers: self.layers.or(other.layers),
+            mlp_width: self.mlp_width.or(other.mlp_width),
+            image_size: self.image_size.or(other.image_size),
+            patch_size: self.patch_size.or(other.patch_size),
+            context_length: self.context_length.or(other.context_length),
+            vocab_size: self.vocab_size.or(other.vocab_size),
+        }
+    }
+}
+
+impl ModelSettings {
+    /// How pictures are prepared; `None` if nothing is said about it.
+    pub fn preprocessing(&self) -> Option<Preprocessing> {
+        let Self { image_mean, image_std, resize, .. } = self;
+        let usual = Preprocessing::default();
+        let is_said = image_mean.is_some() || image_std.is_some() || resize.is_some();
+        is_said.then(|| Preprocessing {
+            image_mean: image_mean.unwrap_or(usual.image_mean),
+            image_std: image_std.unwrap_or(usual.image_std),
+            resize: resize.unwrap_or(usual.resize),
+        })
+    }
+
+    /// These settings, completed by others. The origin is that of the first that has one.
+    pub fn or(mut self, other: Self) -> Self {
+        self.problems.extend(other.problems);
+        Self {
+            origin: self.origin.or(other.origin),
+            activation: self.activation.or(other.activation),
+            image: self.image.or(other.image),
+            text: self.text.or(other.text),
+            embed_dim: self.embed_dim.or(other.embed_dim),
+            image_mean: self.image_mean.or(other.image_mean),
+            image_std: self.image_std.or(other.image_std),
+            resize: self.resize.or(other.resize),
+            problems: self.problems,
+        }
     }
 }
 
@@ -44,8 +105,11 @@ impl TowerSettings {
 pub const ACTIVATION: &str = "activation";
 pub const IMAGE_HEADS: &str = "image_heads";
 pub const TEXT_HEADS: &str = "text_heads";
+pub const IMAGE_MEAN: &str = "image_mean";
+pub const IMAGE_STD: &str = "image_std";
+pub const RESIZE_MODE: &str = "resize_mode";
 
-/// Reads the metadata of a file that we wrote; nothing if it is none. What was only assumed when
+/// Reads the metadata of a file that we wrote; `None` if it is none. What was only assumed when
 /// the file was written is not in it.
 pub fn in_metadata(metadata: &HashMap<String, String>) -> Option<ModelSettings> {
     let activation = match metadata.get(ACTIVATION).map(String::as_str) {
@@ -54,99 +118,128 @@ pub fn in_metadata(metadata: &HashMap<String, String>) -> Option<ModelSettings> 
         _ => None,
     };
     let tower = |key: &str| TowerSettings {
-        width: None,
         heads: metadata.get(key).and_then(|heads| heads.parse().ok()),
+        ..TowerSettings::default()
     };
+    let channels = |key: &str| channels(&serde_json::from_str(metadata.get(key)?).ok()?);
     let (image, text) = (tower(IMAGE_HEADS), tower(TEXT_HEADS));
     let is_ours = activation.is_some() || image.heads.is_some();
-    is_ours.then_some(ModelSettings { origin: None, activation, image, text })
+    is_ours.then(|| ModelSettings {
+        activation,
+        image,
+        text,
+        image_mean: channels(IMAGE_MEAN),
+        image_std: channels(IMAGE_STD),
+        resize: match metadata.get(RESIZE_MODE).map(String::as_str) {
+            Some("squash") => Some(ResizeMode::Squash),
+            Some("shortest") => Some(ResizeMode::Shortest),
+            _ => None,
+        },
+        ..ModelSettings::default()
+    })
 }
 
-/// Reads the settings out of a configuration; `Err` says what is wrong with it.
-type Parse = fn(&Value) -> Result<ModelSettings, String>;
+/// Reads settings out of a configuration.
+type Parse = fn(&Value) -> ModelSettings;
 
-/// Reads `config.json` (Hugging Face) or `open_clip_config.json` (OpenCLIP) beside a weight file;
-/// for ONNX files also in the folder above, where collections of exports have it.
+/// Reads the configurations beside a weight file: OpenCLIP's `open_clip_config.json`, or Hugging
+/// Face's `config.json`, `preprocessor_config.json` and `tokenizer_config.json`; for ONNX files also
+/// in the folder above, where collections of exports have them.
 pub fn beside(file: &Path, layout: Layout, format: Format) -> Result<ModelSettings, WeightsError> {
-    let (name, parse): (_, Parse) = match layout {
-        Layout::HuggingFace => ("config.json", parse_hugging_face),
-        Layout::OpenAi | Layout::OpenClip => ("open_clip_config.json", parse_open_clip),
+    let configurations: &[(&str, Parse)] = match layout {
+        Layout::HuggingFace => &[
+            ("config.json", hugging_face_config::model),
+            ("preprocessor_config.json", hugging_face_config::preprocessor),
+            ("tokenizer_config.json", hugging_face_config::tokenizer),
+        ],
+        Layout::OpenAi | Layout::OpenClip => &[("open_clip_config.json", open_clip_config::parse)],
     };
     let folder = file.parent().unwrap_or(Path::new(""));
-    let config = folder.join(name);
-    if config.is_file() {
-        return read(config, parse);
-    }
-    let above = folder.join("..").join(name);
-    if format == Format::Onnx && above.is_file() {
-        // Whatever else lies there is none of ours.
-        return Ok(read(above, parse).unwrap_or_default());
-    }
-    Ok(ModelSettings::default())
-}
-
-fn read(config: PathBuf, parse: Parse) -> Result<ModelSettings, WeightsError> {
-    let problem =
-        |reason: String| WeightsError::Format { file: config.clone(), reason: reason.clone() };
-    let text = fs::read_to_string(&config)
-        .map_err(|source| WeightsError::Read { file: config.clone(), source })?;
-    let json = serde_json::from_str(&text)
-        .map_err(|error| problem(format!("the configuration is no JSON: {error}")))?;
-    let settings = parse(&json).map_err(problem)?;
-    Ok(ModelSettings { origin: Some(config), ..settings })
-}
-
-fn number(json: &Value, key: &str) -> Option<usize> {
-    json.get(key)?.as_u64().map(|number| number as usize)
-}
-
-fn parse_hugging_face(json: &Value) -> Result<ModelSettings, String> {
-    // The configuration of a single tower is flat.
-    let flat = match (json.get("hidden_size"), json.get("patch_size")) {
-        (None, _) => "",
-        (Some(_), Some(_)) => "vision_config",
-        (Some(_), None) => "text_config",
-    };
-    let tower = |key: &str| {
-        let config = if key == flat { Some(json) } else { json.get(key) };
-        let Some(config) = config else { return (TowerSettings::default(), None) };
-        let (width, heads) = (number(config, "hidden_size"), number(config, "num_attention_heads"));
-        // The library's own default, which older files leave out.
-        let activation = config.get("hidden_act").map_or(Some("quick_gelu"), Value::as_str);
-        (TowerSettings { width, heads }, activation.map(str::to_owned))
-    };
-    let ((image, image_activation), (text, text_activation)) =
-        (tower("vision_config"), tower("text_config"));
-    let activation = match (image_activation, text_activation) {
-        (Some(image), Some(text)) if image != text => {
-            return Err(format!("the towers differ in `hidden_act`: `{image}` and `{text}`"));
+    let mut settings = ModelSettings::default();
+    for (name, parse) in configurations {
+        let (beside, above) = (folder.join(name), folder.join("..").join(name));
+        if beside.is_file() {
+            let json = read(&beside)?;
+            settings = settings.or(parsed(beside, &json, *parse));
+        } else if format == Format::Onnx
+            && above.is_file()
+            && let Some(json) = read(&above).ok().filter(is_of_a_model)
+        {
+            settings = settings.or(parsed(above, &json, *parse));
         }
-        (image, text) => image.or(text),
-    };
-    let activation = activation.map(|name| match name.as_str() {
-        "quick_gelu" => Ok(Activation::QuickGelu),
-        "gelu" => Ok(Activation::Gelu),
-        _ => Err(format!("the activation `{name}` is none of quick_gelu, gelu")),
-    });
-    Ok(ModelSettings { origin: None, activation: activation.transpose()?, image, text })
+    }
+    Ok(settings)
 }
 
-fn parse_open_clip(json: &Value) -> Result<ModelSettings, String> {
-    let Some(model) = json.get("model_cfg") else {
-        return Err("it has no `model_cfg`, as OpenCLIP's configurations do".to_owned());
-    };
-    let quick = model.get("quick_gelu").and_then(Value::as_bool).unwrap_or(false);
-    let part = |key: &str| model.get(key).unwrap_or(&Value::Null);
-    let (image, text) = (part("vision_cfg"), part("text_cfg"));
-    let image_width = number(image, "width");
-    let head_width = number(image, "head_width").unwrap_or(64).max(1);
-    Ok(ModelSettings {
-        origin: None,
-        activation: Some(if quick { Activation::QuickGelu } else { Activation::Gelu }),
-        image: TowerSettings {
-            width: image_width,
-            heads: image_width.map(|width| width / head_width),
-        },
-        text: TowerSettings { width: number(text, "width"), heads: number(text, "heads") },
+/// Whether a configuration is of a model or its inputs; folders above may hold anything.
+fn is_of_a_model(json: &Value) -> bool {
+    const KEYS: [&str; 6] = [
+        "model_type",
+        "vision_config",
+        "text_config",
+        "model_cfg",
+        "image_mean",
+        "tokenizer_class",
+    ];
+    KEYS.iter().any(|key| json.get(key).is_some())
+}
+
+fn read(config: &Path) -> Result<Value, WeightsError> {
+    let text = fs::read_to_string(config)
+        .map_err(|source| WeightsError::Read { file: config.to_owned(), source })?;
+    serde_json::from_str(&text).map_err(|error| WeightsError::Format {
+        file: config.to_owned(),
+        reason: format!("the configuration is not valid JSON: {error}"),
     })
+}
+
+fn parsed(config: PathBuf, json: &Value, parse: Parse) -> ModelSettings {
+    let mut settings = parse(json);
+    let name = config.file_name().unwrap_or_default().to_string_lossy();
+    for problem in &mut settings.problems {
+        *problem = format!("`{name}` beside the weights: {problem}");
+    }
+    ModelSettings { origin: Some(config), ..settings }
+}
+
+/// What a configuration says that is not implemented.
+pub fn refusal(key: &str, value: &Value, implemented: &str) -> String {
+    format!("`{key}` is {value}, and only {implemented} is supported")
+}
+
+/// A whole number, or a square of them such as `[224, 224]` or `{"height": 224, "width": 224}`.
+pub fn side(value: &Value) -> Option<usize> {
+    let number = |value: &Value| value.as_u64().map(|number| number as usize);
+    match value {
+        Value::Array(sides) => match &sides[..] {
+            [one, other] if one == other => number(one),
+            _ => None,
+        },
+        Value::Object(sides) => match (sides.get("height"), sides.get("width")) {
+            (Some(one), Some(other)) if one == other => number(one),
+            _ => None,
+        },
+        other => number(other),
+    }
+}
+
+/// A number for each channel.
+pub fn channels(value: &Value) -> Option<[f32; 3]> {
+    let numbers = value.as_array()?.iter().map(|number| number.as_f64().map(|n| n as f32));
+    let numbers: Vec<f32> = numbers.collect::<Option<_>>()?;
+    numbers.try_into().ok().filter(|numbers: &[f32; 3]| numbers.iter().all(|n| n.is_finite()))
+}
+
+/// Mean and standard deviation under these keys of a configuration.
+pub fn normalization(json: &Value, keys: [&str; 2], settings: &mut ModelSettings) {
+    let mut read = |key: &str, least: f32| {
+        let value = json.get(key).filter(|value| !value.is_null())?;
+        let channels = channels(value).filter(|channels| channels.iter().all(|n| *n > least));
+        if channels.is_none() {
+            settings.problems.push(refusal(key, value, "a list of three numbers"));
+        }
+        channels
+    };
+    let (mean, std) = (read(keys[0], f32::NEG_INFINITY), read(keys[1], 0.0));
+    (settings.image_mean, settings.image_std) = (mean, std);
 }

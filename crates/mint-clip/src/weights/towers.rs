@@ -40,6 +40,7 @@ impl Checkpoint {
             text: self.text()?.clone(),
             embed_dim: self.dimensions().embed_dim,
             activation: self.activation().0,
+            preprocessing: self.preprocessing().0,
         })
     }
 

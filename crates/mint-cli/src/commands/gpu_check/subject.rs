@@ -51,8 +51,7 @@ impl Subject {
         let checkpoint = Checkpoint::open(std::slice::from_ref(&weights), LoadOptions::default())?;
         let set = Arc::new(photographs(&args.out.join("photographs"), args.seed)?);
         let config = checkpoint.config()?;
-        let size = config.vision.image_size as u32;
-        let view_config = ViewConfig { size, count: args.views, ..ViewConfig::default() };
+        let view_config = mint_eval::view_config(&config, args.views);
         let generator = ViewGenerator::new(view_config)?;
         let views = (0..set.images.len()).map(|index| {
             let seed = ViewSeed { seed: args.seed, image: index as u64 };
