@@ -147,7 +147,7 @@ fn problems_in(package: &str, file: &Path, text: &str) -> Vec<String> {
     let prints = ["println!(", "print!(", "eprintln!(", "eprint!(", "dbg!("];
     let in_tests = file
         .components()
-        .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "benches")));
+        .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "benches" | "examples")));
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
     let build_script = file.ends_with("build.rs");
     if !PRINTERS.contains(&package)

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use encoding_rs::Encoding;
 use regex::Regex;
 use tokenizers::Model;
 use tokenizers::models::bpe::BPE;
@@ -116,9 +117,37 @@ pub fn clean(text: &str) -> String {
     // The repair drops the escape character itself, so whole sequences go first.
     static ESCAPES: LazyLock<Regex> = LazyLock::new(|| pattern(r"\x1b\[[0-9;]*[a-zA-Z]"));
     static SPACES: LazyLock<Regex> = LazyLock::new(|| pattern(r"\s+"));
-    let text = plsfix::fix_text(&ESCAPES.replace_all(text, ""), None);
+    let text = ESCAPES.replace_all(text, "");
+    let text = decoded(&text).unwrap_or_else(|| text.into_owned());
+    let text = plsfix::fix_text(&text, None);
     let text = htmlize::unescape(htmlize::unescape(text.as_str()).as_ref()).into_owned();
     SPACES.replace_all(text.trim(), " ").to_lowercase()
+}
+
+/// UTF-8 that was read in another encoding, read again; `None` if nothing suggests it. This is the
+/// one sign of it that ftfy knows since version 6.3 and `plsfix` does not: an accented letter, an
+/// opening mark and a letter, as in `Å“uvre` for `œuvre`.
+fn decoded(text: &str) -> Option<String> {
+    static SIGNS: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"[À-ÑØÜÝß-ñüĀ-ŋŒœŔ-ũů-ž][¡«¿©΄΅‘‚“„•‹]\w"));
+    /// In ftfy's order; the first of them that fits the whole text is it.
+    const ENCODINGS: [&Encoding; 8] = [
+        encoding_rs::WINDOWS_1252,
+        encoding_rs::WINDOWS_1251,
+        encoding_rs::WINDOWS_1250,
+        encoding_rs::WINDOWS_1253,
+        encoding_rs::WINDOWS_1254,
+        encoding_rs::WINDOWS_1257,
+        encoding_rs::ISO_8859_2,
+        encoding_rs::MACINTOSH,
+    ];
+    if !SIGNS.is_match(text) {
+        return None;
+    }
+    ENCODINGS.iter().find_map(|encoding| {
+        let (bytes, _, has_other_characters) = encoding.encode(text);
+        if has_other_characters { None } else { String::from_utf8(bytes.into_owned()).ok() }
+    })
 }
 
 fn pattern(text: &str) -> Regex {

@@ -43,3 +43,23 @@ fn a_text_that_is_too_long_is_an_error_that_names_it() {
     assert!(error.to_string().contains(&text));
     assert_eq!(tokenizer.tokens(&["dog"; 75].join(" ")).map(|tokens| tokens.len()), Ok(77));
 }
+
+/// What ftfy 6.3.1 makes of names whose UTF-8 was read in another encoding.
+#[test]
+fn names_in_a_broken_encoding_are_repaired_as_ftfy_does() {
+    for (broken, repaired) in [
+        ("Å“uvre", "œuvre"),
+        ("the Å“uvre dish", "the œuvre dish"),
+        ("(Å“il)", "(œil)"),
+        ("Ĺ“il", "œil"),
+        ("í•śęµ\u{ad}ě–´", "한국어"),
+        ("jalapeÃ±o", "jalapeño"),
+        ("crÃ¨me brÃ»lÃ©e", "crème brûlée"),
+        ("ZÃ¼rich", "zürich"),
+        ("façade", "façade"),
+        ("café“bar”", "café\"bar\""),
+        ("œuvre", "œuvre"),
+    ] {
+        assert_eq!(clean(broken), repaired, "{broken}");
+    }
+}

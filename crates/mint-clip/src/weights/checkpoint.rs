@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::blob::Blob;
 use super::file::{self, Contents, Format};
 use super::layout::{Named, recognise};
-use super::measure::measure;
+use super::measure::{contradictions, measure};
 use super::model_settings::{self, ModelSettings};
 use super::names::{self, LOGIT_SCALE, Layout, Tower};
 use super::pytorch::Unknown;
@@ -116,6 +116,7 @@ impl Checkpoint {
             logit_scale: options.logit_scale,
             dimensions: Dimensions { vision: None, text: None, embed_dim: 0 },
         };
+        let mut of_files = Vec::new();
         let mut settings = ModelSettings::default();
         for part in parts {
             problems.extend(part.unused.iter().map(|name| format!("`{name}` is not used")));
@@ -125,38 +126,62 @@ impl Checkpoint {
                     problems.push(format!("`{}` is in both files", named.theirs));
                 }
             }
-            if let Some((activation, origin)) = part.activation {
-                let (known, known_origin) = &checkpoint.activation;
-                if *known_origin != Origin::Assumed && *known != activation {
-                    problems.push(format!("one file has {known}, the other {activation}"));
-                }
-                checkpoint.activation = (activation, origin);
-            }
-            for problem in &part.settings.problems {
-                if !problems.contains(problem) {
-                    problems.push(problem.clone()); // both towers may have the same configuration
-                }
-            }
-            if let Some(preprocessing) = part.settings.preprocessing() {
-                let origin = part.settings.origin.clone().map_or(Origin::File, Origin::Beside);
-                checkpoint.preprocessing = (preprocessing, origin);
-            }
-            settings = part.settings.or(settings);
+            settings = part.settings.clone().or(settings);
+            of_files.push((part.activation, part.settings));
             checkpoint.files.push((part.file, part.format));
-        }
-        if let Some(activation) = options.activation {
-            checkpoint.activation = (activation, Origin::Options);
         }
         let before = problems.len();
         checkpoint.dimensions = measure(&checkpoint, &settings, &mut problems);
+        let contradictions = contradictions(&checkpoint.dimensions, &settings);
+        if !contradictions.is_empty() && settings.above {
+            // A folder above may hold the configuration of any other model.
+            of_files.iter_mut().for_each(|(_, settings)| *settings = ModelSettings::default());
+            problems.truncate(before);
+            checkpoint.dimensions = measure(&checkpoint, &ModelSettings::default(), &mut problems);
+        } else {
+            problems.extend(contradictions);
+        }
         // Without dimensions no shape can be compared.
         if problems.len() == before {
             checkpoint.check(&mut problems);
+        }
+        for (in_graph, settings) in of_files {
+            checkpoint.apply(in_graph, settings, &mut problems);
+        }
+        if let Some(activation) = options.activation {
+            checkpoint.activation = (activation, Origin::Options);
         }
         if problems.is_empty() {
             return Ok(checkpoint);
         }
         Err(WeightsError::Mismatch { file, problems })
+    }
+
+    /// Takes over what a file, or the configuration beside it, says; refuses what it cannot.
+    fn apply(
+        &mut self,
+        in_graph: Option<Activation>,
+        settings: ModelSettings,
+        problems: &mut Vec<String>,
+    ) {
+        let origin = settings.origin.clone().map_or(Origin::File, Origin::Beside);
+        let told = settings.activation.map(|activation| (activation, origin.clone()));
+        if let Some((activation, origin)) = in_graph.map(|told| (told, Origin::File)).or(told) {
+            let (known, known_origin) = &self.activation;
+            if *known_origin != Origin::Assumed && *known != activation {
+                problems.push(format!("one file has {known}, the other {activation}"));
+            }
+            self.activation = (activation, origin.clone());
+        }
+        if let Some(preprocessing) = settings.preprocessing() {
+            self.preprocessing = (preprocessing, origin);
+        }
+        for problem in settings.problems {
+            // Both towers may have the same configuration.
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
     }
 
     /// Compares the tensors with those that towers of these dimensions have.
@@ -355,7 +380,8 @@ struct Part {
     layout: Layout,
     tensors: BTreeMap<String, Named>,
     unused: Vec<String>,
-    activation: Option<(Activation, Origin)>,
+    /// That of the graph or of the classes in the file.
+    activation: Option<Activation>,
     settings: ModelSettings,
 }
 
@@ -387,8 +413,6 @@ impl Part {
             Some(settings) => settings,
             None => beside(layout)?,
         };
-        let from_file = contents.activation.map(|activation| (activation, Origin::File));
-        let origin = settings.origin.clone().map_or(Origin::File, Origin::Beside);
         // Graphs are full of constants that are no weights.
         let is_graph = contents.format == Format::Onnx;
         Ok(Self {
@@ -397,7 +421,7 @@ impl Part {
             layout,
             tensors: recognised.tensors,
             unused: if is_graph { Vec::new() } else { recognised.unknown },
-            activation: from_file.or(settings.activation.map(|activation| (activation, origin))),
+            activation: contents.activation,
             settings,
         })
     }

@@ -15,8 +15,48 @@ pub fn measure(
     let vision = ruler.vision(settings.image);
     let text = ruler.text(settings.text);
     let embed_dim = ruler.embedding();
-    ruler.compare("the embedding", "width", embed_dim, settings.embed_dim);
     Dimensions { vision, text, embed_dim }
+}
+
+/// What a configuration says otherwise than the tensors.
+pub fn contradictions(dimensions: &Dimensions, settings: &ModelSettings) -> Vec<String> {
+    let mut numbers =
+        vec![("the embedding".to_owned(), "width", dimensions.embed_dim, settings.embed_dim)];
+    if let Some(vision) = &dimensions.vision {
+        let told = settings.image;
+        // A size that is no multiple of the patches is cut down to one.
+        let size = told.image_size.map(|size| size / vision.patch_size * vision.patch_size);
+        numbers.extend(
+            [
+                ("width", vision.width, told.width),
+                ("number of blocks", vision.layers, told.layers),
+                ("MLP width", vision.mlp_width, told.mlp_width),
+                ("image size", vision.image_size, size),
+                ("patch size", vision.patch_size, told.patch_size),
+            ]
+            .map(|(what, measured, told)| (Tower::Image.to_string(), what, measured, told)),
+        );
+    }
+    if let Some(text) = &dimensions.text {
+        let told = settings.text;
+        numbers.extend(
+            [
+                ("width", text.width, told.width),
+                ("number of blocks", text.layers, told.layers),
+                ("MLP width", text.mlp_width, told.mlp_width),
+                ("context length", text.context_length, told.context_length),
+                ("vocabulary", text.vocab_size, told.vocab_size),
+            ]
+            .map(|(what, measured, told)| (Tower::Text.to_string(), what, measured, told)),
+        );
+    }
+    let contradiction = |(of, what, measured, told): (String, &str, usize, Option<usize>)| {
+        let told = told.filter(|&told| told != measured)?;
+        Some(format!(
+            "{of} has the {what} {measured}, but the configuration beside the file says {told}: it belongs to another model"
+        ))
+    };
+    numbers.into_iter().filter_map(contradiction).collect()
 }
 
 /// Reads dimensions off shapes and collects what does not fit.
@@ -40,22 +80,14 @@ impl Ruler<'_> {
                 self.theirs("visual.positional_embedding")
             ));
         }
-        let vision = VisionConfig {
+        Some(VisionConfig {
             image_size: grid.saturating_mul(patch_size),
             patch_size,
             width,
             layers: self.layers(Tower::Image),
             heads: self.heads(Tower::Image, width, settings),
             mlp_width: self.mlp_width(Tower::Image)?,
-        };
-        let name = Tower::Image.to_string();
-        // A size that is no multiple of the patches is cut down to one.
-        let told = settings.image_size.map(|size| size / patch_size * patch_size);
-        self.compare(&name, "image size", vision.image_size, told);
-        self.compare(&name, "patch size", patch_size, settings.patch_size);
-        self.compare(&name, "number of blocks", vision.layers, settings.layers);
-        self.compare(&name, "MLP width", vision.mlp_width, settings.mlp_width);
-        Some(vision)
+        })
     }
 
     fn text(&mut self, settings: TowerSettings) -> Option<TextConfig> {
@@ -65,29 +97,14 @@ impl Ruler<'_> {
         let tokens = self.shape::<2>("token_embedding.weight");
         let context = self.shape::<2>("positional_embedding");
         let ([vocab_size, width], [context_length, _]) = (tokens?, context?);
-        let text = TextConfig {
+        Some(TextConfig {
             context_length,
             vocab_size,
             width,
             layers: self.layers(Tower::Text),
             heads: self.heads(Tower::Text, width, settings),
             mlp_width: self.mlp_width(Tower::Text)?,
-        };
-        let name = Tower::Text.to_string();
-        self.compare(&name, "context length", context_length, settings.context_length);
-        self.compare(&name, "vocabulary", vocab_size, settings.vocab_size);
-        self.compare(&name, "number of blocks", text.layers, settings.layers);
-        self.compare(&name, "MLP width", text.mlp_width, settings.mlp_width);
-        Some(text)
-    }
-
-    /// Compares a number of the tensors with what a configuration says.
-    fn compare(&mut self, of: &str, what: &str, measured: usize, told: Option<usize>) {
-        if let Some(told) = told.filter(|&told| told != measured) {
-            self.problems.push(format!(
-                "{of} has the {what} {measured}, but the configuration beside the file says {told}: it belongs to another model"
-            ));
-        }
+        })
     }
 
     fn embedding(&mut self) -> usize {
@@ -159,7 +176,6 @@ impl Ruler<'_> {
     fn heads(&mut self, tower: Tower, width: usize, settings: TowerSettings) -> usize {
         /// Widths of OpenCLIP's ViT-H/14, ViT-g/14 and ViT-bigG/14, whose heads are wider.
         const OTHER_HEADS: [usize; 3] = [1280, 1408, 1664];
-        self.compare(&tower.to_string(), "width", width, settings.width);
         if settings.heads.is_none() && tower == Tower::Image && OTHER_HEADS.contains(&width) {
             self.problems.push(format!(
                 "the {tower} is {width} wide and its number of heads cannot be told; put the model's open_clip_config.json or config.json beside the file"

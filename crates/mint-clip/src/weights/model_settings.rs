@@ -16,6 +16,8 @@ use crate::config::{Activation, Preprocessing, ResizeMode};
 pub struct ModelSettings {
     /// Where they are from, if not from the weight file.
     pub origin: Option<PathBuf>,
+    /// Whether one of them is in the folder above the weight file's.
+    pub above: bool,
     /// Activation of the MLPs.
     pub activation: Option<Activation>,
     /// The image tower.
@@ -89,6 +91,7 @@ impl ModelSettings {
         self.problems.extend(other.problems);
         Self {
             origin: self.origin.or(other.origin),
+            above: self.above || other.above,
             activation: self.activation.or(other.activation),
             image: self.image.or(other.image),
             text: self.text.or(other.text),
@@ -165,7 +168,8 @@ pub fn beside(file: &Path, layout: Layout, format: Format) -> Result<ModelSettin
             && above.is_file()
             && let Some(json) = read(&above).ok().filter(is_of_a_model)
         {
-            settings = settings.or(parsed(above, &json, *parse));
+            let of_file = parsed(above, &json, *parse);
+            settings = settings.or(ModelSettings { above: true, ..of_file });
         }
     }
     Ok(settings)
