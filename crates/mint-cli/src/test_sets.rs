@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use mint_datasets::{FolderError, ImageSet, Source, TestSet, open_image_folder, read_class_names};
+use mint_datasets::{
+    FolderError, ImageSet, Source, TestSet, duplicate, open_image_folder, read_class_names,
+};
 
 use crate::args::split_names;
 use crate::demo;
@@ -31,7 +33,7 @@ pub fn is_demo(set: &ImageSet) -> bool {
 /// The sets that were asked for; without any, all of the demo's. No two have the same id.
 pub fn find(typed: &Typed<'_>) -> anyhow::Result<Vec<ImageSet>> {
     let Typed { test_sets, image_folders, class_names, data } = typed;
-    let mut sets = Vec::new();
+    let mut sets: Vec<ImageSet> = Vec::new();
     let names = test_sets.map(split_names).unwrap_or_default();
     if test_sets.is_some() && names.is_empty() {
         bail!(
@@ -47,19 +49,27 @@ pub fn find(typed: &Typed<'_>) -> anyhow::Result<Vec<ImageSet>> {
     }
     // All names first: a misspelt one should not wait for the files of the others.
     let named: Vec<Named> = names.into_iter().map(parse).collect::<anyhow::Result<_>>()?;
+    for (index, name) in named.iter().enumerate() {
+        if named[..index].iter().any(|other| other.id() == name.id()) {
+            bail!("the test set `{}` is named twice", name.id());
+        }
+    }
     for name in named {
-        let set = match name {
+        sets.push(match name {
             Named::Demo(set) => *set,
             Named::Published(set) => find_test_set(set, data)?,
-        };
-        if sets.iter().any(|other: &ImageSet| other.id == set.id) {
-            bail!("the test set `{}` is named twice", set.id);
-        }
-        sets.push(set);
+        });
     }
     let mut seen = BTreeSet::new();
     for folder in *image_folders {
         let names = class_names.map(read_class_names).transpose()?;
+        if let Some((first, second)) = names.as_deref().and_then(duplicate) {
+            bail!(
+                "`--class-names`: names {} and {} are the same to CLIP; give each class a name of its own",
+                first + 1,
+                second + 1
+            );
+        }
         let mut set = open_image_folder(folder, names)
             .with_context(|| format!("the image folder `{}` cannot be used", folder.display()))?;
         if !seen.insert(std::fs::canonicalize(folder).unwrap_or_else(|_| folder.clone())) {
@@ -90,6 +100,15 @@ fn free_id(name: &str, sets: &[ImageSet]) -> String {
 enum Named {
     Demo(Box<ImageSet>),
     Published(TestSet),
+}
+
+impl Named {
+    fn id(&self) -> &str {
+        match self {
+            Self::Demo(set) => &set.id,
+            Self::Published(set) => set.id(),
+        }
+    }
 }
 
 fn known() -> String {

@@ -296,6 +296,7 @@ fn class_names_that_are_not_meant_are_refused() {
         ("one.txt", "one class only"),
         ("snail,", "one class only"),
         ("snail,horse,snail", "`snail` is name 1 and name 3 of 3"),
+        ("Snail,snail", "`snail` is name 1 and name 2 of 2"),
         ("", "at least two names"),
     ] {
         let message = failure(&predict(classes));

@@ -31,7 +31,10 @@ pub struct Tokenizer {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenizerError {
     /// The text does not fit into the model's context.
-    #[error("the text has {tokens} tokens where the model takes {limit}; shorten it: `{text}`")]
+    #[error(
+        "the text has {tokens} tokens where the model takes {limit}; shorten it: `{}`",
+        beginning(text)
+    )]
     TooLong {
         /// The text.
         text: String,
@@ -40,6 +43,15 @@ pub enum TokenizerError {
         /// The most that fit.
         limit: usize,
     },
+}
+
+/// As much of a text as fits into a line.
+fn beginning(text: &str) -> String {
+    const SHOWN: usize = 60;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 impl Tokenizer {

@@ -40,7 +40,7 @@ fn a_text_that_is_too_long_is_an_error_that_names_it() {
     let error = tokenizer.tokens(&text).expect_err("76 words and two markers do not fit");
     let expected = TokenizerError::TooLong { text: text.clone(), tokens: 78, limit: 77 };
     assert_eq!(error, expected);
-    assert!(error.to_string().contains(&text));
+    assert!(error.to_string().contains(&text[..60]) && error.to_string().len() < 200, "{error}");
     assert_eq!(tokenizer.tokens(&["dog"; 75].join(" ")).map(|tokens| tokens.len()), Ok(77));
 }
 

@@ -1,6 +1,6 @@
 //! Class names from a file of the user's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -76,7 +76,12 @@ pub fn read_class_names(file: &Path) -> Result<Vec<String>, ClassNamesError> {
                 .map_err(|source| ClassNamesError::Json { file: file.to_owned(), source })?;
             from_json(&value).map_err(form)?
         }
-        "csv" => from_table(&text, b',').map_err(form)?,
+        // Spreadsheets of many countries write semicolons, since numbers have commas there.
+        "csv" => match text.lines().next() {
+            Some(line) if line.contains(';') && !line.contains(',') => from_table(&text, b';'),
+            _ => from_table(&text, b','),
+        }
+        .map_err(form)?,
         "tsv" => from_table(&text, b'\t').map_err(form)?,
         _ => from_lines(&text).map_err(form)?,
     };
@@ -85,6 +90,17 @@ pub fn read_class_names(file: &Path) -> Result<Vec<String>, ClassNamesError> {
         Some(class) => Err(form(format!("the name of class {class} is empty"))),
         None => Ok(names),
     }
+}
+
+/// The places of two names, counted from 0, that would be the same class to CLIP, which reads lower
+/// case and takes `_` for a blank; `None` if all differ.
+pub fn duplicate(names: &[String]) -> Option<(usize, usize)> {
+    let mut seen = HashMap::new();
+    names.iter().enumerate().find_map(|(place, name)| {
+        let plain = name.to_lowercase().replace('_', " ");
+        let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+        seen.insert(plain, place).map(|first| (first, place))
+    })
 }
 
 /// The beginning of a text, short enough for a message.
@@ -250,6 +266,7 @@ mod tests {
             ("names.csv", "class_name,notes\ncat,\"a, b\"\ndog,\n"),
             ("names.CSV", "0,cat\n1,dog\n"),
             ("names.csv", "dog,2\ncat,1\n"),
+            ("names.csv", "id;name\n0;cat\n1;dog\n"),
             ("names.tsv", "id\tclass\n0\tcat\n1\tdog\n"),
         ] {
             assert_eq!(
@@ -269,6 +286,15 @@ mod tests {
             read("names.txt", commas).map(|names| names[0].clone()),
             Ok("cock, rooster".to_owned())
         );
+    }
+
+    #[test]
+    fn names_that_clip_reads_alike_are_duplicates() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        assert_eq!(duplicate(&names(&["cat", "dog"])), None);
+        assert_eq!(duplicate(&names(&["cat", "dog", "cat"])), Some((0, 2)));
+        assert_eq!(duplicate(&names(&["hot dog", "Hot_Dog"])), Some((0, 1)));
+        assert_eq!(duplicate(&names(&["hot dog", "hot  dog"])), Some((0, 1)));
     }
 
     #[test]

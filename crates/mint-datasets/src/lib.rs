@@ -25,7 +25,7 @@ mod imagenet;
 mod test_set;
 mod walk;
 
-pub use class_names::{ClassNamesError, quoted, read_class_names};
+pub use class_names::{ClassNamesError, duplicate, quoted, read_class_names};
 pub use decode::{DecodeError, MOST_PIXELS, decode};
 pub use image_folder::{FolderError, open_image_folder};
 pub use image_set::{ImageError, ImageSet, LabelledImage, Order, Source};

@@ -53,7 +53,9 @@ pub fn table(rows: &[Row], style: TableStyle) -> String {
     if let Some(row) = rows.first() {
         let all: Vec<String> = constant
             .iter()
-            .map(|column: &Column| format!("{} {}", column.title, (column.cell)(row)))
+            .map(|column: &Column| (column.title, (column.cell)(row)))
+            .filter(|(_, cell)| cell != "-")
+            .map(|(title, cell)| format!("{title} {cell}"))
             .collect();
         if !all.is_empty() {
             text = format!("all rows: {}\n{text}", all.join(", "));

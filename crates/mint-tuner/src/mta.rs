@@ -50,7 +50,7 @@ impl MtaConfig {
     ///
     /// If a setting makes no sense.
     pub fn check(&self, views: usize) -> Result<(), MethodError> {
-        settings::not_negative("lambda-y", self.lambda_y.into())?;
+        settings::positive("lambda-y", self.lambda_y.into())?;
         settings::not_negative("lambda-q", self.lambda_q.into())?;
         settings::share("nearest-share", self.nearest_share)?;
         settings::whole("most-iterations", self.most_iterations, 0..=settings::MOST_STEPS)?;

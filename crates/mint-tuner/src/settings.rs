@@ -32,6 +32,14 @@ pub(crate) fn not_negative(name: &str, value: f64) -> Result<(), MethodError> {
     Err(MethodError::Config(format!("`{name}` is {value}: it must be a number from 0 upwards")))
 }
 
+/// A finite number above 0.
+pub(crate) fn positive(name: &str, value: f64) -> Result<(), MethodError> {
+    if value.is_finite() && value > 0.0 {
+        return Ok(());
+    }
+    Err(MethodError::Config(format!("`{name}` is {value}: it must be a number above 0")))
+}
+
 /// A finite number.
 pub(crate) fn finite(name: &str, value: f64) -> Result<(), MethodError> {
     if value.is_finite() {
@@ -80,13 +88,14 @@ mod tests {
     #[test]
     fn what_is_no_number_is_refused_by_name() {
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.1] {
-            for check in [not_negative, decay, share] {
+            for check in [not_negative, positive, decay, share] {
                 let message = check("the-setting", value).expect_err("refused").to_string();
                 assert!(message.starts_with(&format!("`the-setting` is {value}")), "{message}");
             }
         }
         assert!(finite("x", f64::NAN).is_err() && finite("x", -1.0).is_ok());
         assert!(share("x", 0.0).is_err() && share("x", 1.0).is_ok());
+        assert!(positive("x", 0.0).is_err() && not_negative("x", 0.0).is_ok());
         assert!(decay("x", 1.0).is_err() && decay("x", 0.0).is_ok());
         assert!(whole("x", 0, 1..=3).is_err() && whole("x", 3, 1..=3).is_ok());
     }

@@ -1,12 +1,11 @@
 //! Classifies images with class names of the user's.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use image::RgbImage;
 use mint_augment::{ViewGenerator, ViewSeed};
-use mint_datasets::{ImageSet, LabelledImage, Source, quoted, read_class_names};
+use mint_datasets::{ImageSet, LabelledImage, Source, duplicate, quoted, read_class_names};
 use mint_eval::{
     ConfiguredMethod, Export, MethodId, RunConfig, Start, probabilities, ranking, view_config,
     view_tensor,
@@ -197,17 +196,14 @@ fn class_names(text: &str) -> anyhow::Result<Vec<String>> {
             quoted(text)
         );
     }
-    let mut seen = HashMap::new();
-    for (class, name) in names.iter().enumerate() {
-        if let Some(first) = seen.insert(name, class) {
-            bail!(
-                "`--classes`: {} is name {} and name {} of {}; give each class once",
-                quoted(name),
-                first + 1,
-                class + 1,
-                names.len()
-            );
-        }
+    if let Some((first, second)) = duplicate(&names) {
+        bail!(
+            "`--classes`: {} is name {} and name {} of {}; give each class once",
+            quoted(&names[second]),
+            first + 1,
+            second + 1,
+            names.len()
+        );
     }
     Ok(names)
 }
