@@ -17,6 +17,7 @@ use crate::args::{Format, PredictArgs};
 use crate::demo;
 use crate::model::{Model, resolve_config, trained_files};
 use crate::output;
+use crate::progress::Phase;
 
 /// Best classes shown for each image.
 const SHOWN: usize = 5;
@@ -39,6 +40,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let model = Model::load(&args.model, config.precision)?;
     let mut methods = model.methods(&config)?;
     let mut views = 1;
+    let texts = Phase::start(format!("texts of the {} classes", class_names.len()));
     let classes = ClassSet::new(&model.clip, &model.tokenizer, &class_names);
     for ConfiguredMethod { method, .. } in &mut methods {
         method.start_test_set(&classes)?;
@@ -46,6 +48,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
             views = config.views;
         }
     }
+    texts.finish();
     let view_config = view_config(&model.clip.config, views);
     let generator = ViewGenerator::new(view_config)?;
     let pass_config = config.mint.pass(&model.clip.config)?;
