@@ -204,3 +204,26 @@ fn a_vocabulary_that_is_not_the_tokenizers_is_refused_by_name() {
     let file = write_model(folder.path(), Size { vocabulary: 49_408, ..SMALL });
     open(&file).and_then(|checkpoint| checkpoint.check_vocabulary()).expect("CLIP's own");
 }
+
+#[test]
+fn what_is_known_says_which_file_it_is_from() {
+    let folder = TempDir::new().expect("a folder");
+    let import =
+        mint_golden::unpack(&mint_golden::path("import.tar.xz"), folder.path()).join("import");
+    let beside = folder.path().join("beside");
+    std::fs::create_dir(&beside).expect("a folder can be made");
+    for name in ["hf.safetensors", "config.json"] {
+        std::fs::copy(import.join(name), beside.join(name)).expect("the file can be copied");
+    }
+    let preprocessor = json!({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]});
+    std::fs::write(beside.join("preprocessor_config.json"), preprocessor.to_string())
+        .expect("a file");
+    let checkpoint = open(&beside.join("hf.safetensors")).expect("the model fits");
+    let from = |origin: &Origin| match origin {
+        Origin::Beside(file) => file.file_name().expect("a name").to_string_lossy().into_owned(),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(from(checkpoint.activation().1), "config.json");
+    assert_eq!(from(checkpoint.preprocessing().1), "preprocessor_config.json");
+    assert_eq!(checkpoint.preprocessing().0.image_mean, [0.5; 3]);
+}

@@ -19,6 +19,7 @@
 
 mod class_names;
 mod decode;
+mod folder_error;
 mod image_folder;
 mod image_set;
 mod imagenet;
@@ -26,8 +27,9 @@ mod test_set;
 mod walk;
 
 pub use class_names::{ClassNamesError, duplicate, quoted, read_class_names};
-pub use decode::{DecodeError, MOST_PIXELS, decode};
-pub use image_folder::{FolderError, open_image_folder};
+pub use decode::{DecodeError, decode};
+pub use folder_error::FolderError;
+pub use image_folder::open_image_folder;
 pub use image_set::{ImageError, ImageSet, LabelledImage, Order, Source};
 pub use imagenet::{Class, ImageNet};
 pub use test_set::{FolderNames, TestSet, UnknownTestSet};

@@ -4,13 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::image_folder::FolderError;
-
-/// File name endings that count as images.
-pub(crate) const EXTENSIONS: [&str; 14] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "tif", "tiff", "gif", "ppm", "pgm", "pbm",
-    "pnm",
-];
+use crate::decode::EXTENSIONS;
+use crate::folder_error::FolderError;
 
 /// Folders that systems and archives leave behind.
 const SYSTEM_FOLDERS: [&str; 6] =

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mint_augment::{ViewError, ViewGenerator};
-use mint_clip::burn::tensor::{Device, Tensor};
+use mint_augment::ViewGenerator;
+use mint_clip::burn::tensor::Tensor;
 use mint_clip::{Clip, PassConfig, Tokenizer};
 use mint_datasets::{ImageSet, Order};
 use mint_tuner::{
@@ -12,122 +12,23 @@ use mint_tuner::{
 };
 
 use crate::config::{ImageOrder, RunConfig};
-use crate::lines::{EarlierLine, ErrorLine, LineWriter};
+use crate::error::{EvalError, RecordError};
+use crate::lines::{EarlierLine, ErrorLine};
 use crate::loader::{LoadError, Loader};
-use crate::memory_file::{self, SavedMemories};
+use crate::loop_config::{LoopConfig, Observer};
 use crate::method_id::MethodId;
 use crate::methods::ConfiguredMethod;
 use crate::metrics::{Accuracy, ranking};
 use crate::pixels::view_tensor;
 use crate::published::{is_published_size, published_top1};
-use crate::record::{Record, RecordError};
+use crate::record::Record;
+use crate::resume;
 use crate::row::Row;
 use crate::tally::{Classified, Tally};
 use crate::views::view_config;
 
-/// Why an evaluation stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum EvalError {
-    /// A method cannot run.
-    #[error("{} on {place}", method.title())]
-    Method {
-        /// The method.
-        method: MethodId,
-        /// Name of the set, or of the image.
-        place: String,
-        /// Why not.
-        source: MethodError,
-    },
-    /// An image cannot be used, and the run is strict.
-    #[error("an image cannot be used (without `--strict` it would be passed over)")]
-    Image(#[from] LoadError),
-    /// The views' configuration is impossible.
-    #[error(transparent)]
-    View(#[from] ViewError),
-    /// The record cannot be written.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// The lines of the run to go on with are of other images.
-    #[error(
-        "cannot go on with {0}: its images are not those of the record; were files added or removed?"
-    )]
-    OtherImages(String),
-    /// There is nothing to evaluate.
-    #[error("no images of {0} are left: see `--limit` and `--shard`")]
-    NoImages(String),
-    /// Somebody wants the run to end.
-    #[error("stopped after {done} of {images} images of {test_set}")]
-    Stopped {
-        /// Name of the set.
-        test_set: String,
-        /// Images that are done.
-        done: usize,
-        /// Images that were to be done.
-        images: usize,
-    },
-}
-
-/// What an evaluation tells while it runs.
-pub trait Observer {
-    /// The texts of a test set's classes are about to be prepared.
-    fn prepare(&mut self, _set: &ImageSet) {}
-    /// A test set begins; `done` of its `images` were done by an earlier run.
-    fn start(&mut self, set: &ImageSet, images: usize, done: usize);
-    /// An image is done; accuracies are in the order of the methods.
-    fn image(&mut self, accuracies: &[Accuracy]);
-    /// An image could not be used.
-    fn unreadable(&mut self, error: &LoadError);
-    /// A test set ends, or the run stops.
-    fn finish(&mut self);
-    /// Whether the run is to end after the image at hand.
-    fn stop(&self) -> bool {
-        false
-    }
-}
-
-/// Settings that change speed or patience, but no result.
-#[derive(Debug, Clone, Copy)]
-pub struct LoopConfig {
-    /// Threads that decode and make views.
-    pub loader_threads: usize,
-    /// Images in memory ahead of the device.
-    pub ahead: usize,
-    /// Stop at the first image that cannot be used.
-    pub strict: bool,
-    /// Images whose clean views go through the image tower together, where clean views are all
-    /// that is looked at.
-    pub clean_views_at_once: usize,
-    /// Start on an image before the results of the one before it are read, which keeps a device
-    /// busy that works on its own.
-    pub overlap: bool,
-}
-
 /// What methods remember is saved when this has passed, and at the end of a test set.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
-
-impl Default for LoopConfig {
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            loader_threads: cores,
-            // Enough for every thread to have an image.
-            ahead: cores.max(4),
-            strict: false,
-            clean_views_at_once: 16,
-            overlap: false,
-        }
-    }
-}
-
-impl LoopConfig {
-    /// What keeps a device busy.
-    pub fn for_device(device: &Device) -> Self {
-        if *device == Device::flex() {
-            return Self::default();
-        }
-        Self { clean_views_at_once: 64, overlap: true, ..Self::default() }
-    }
-}
 
 /// A model and the methods that are compared on it.
 pub struct Evaluation<'a> {
@@ -201,13 +102,13 @@ impl<'a> Evaluation<'a> {
         Ok(images)
     }
 
-    /// Runs all methods over a test set; one row a method.
+    /// Runs all methods over a test set; one row per method.
     ///
     /// # Errors
     ///
     /// If a method cannot run or its numbers are not finite, if the record cannot be written or
     /// does not fit, if an image cannot be used and the run is strict, or if the observer stops it.
-    /// What is recorded until then can be gone on with.
+    /// What is recorded until then can be resumed.
     pub fn run(
         &mut self,
         set: &Arc<ImageSet>,
@@ -221,7 +122,11 @@ impl<'a> Evaluation<'a> {
         observer.prepare(set);
         self.start(set)?;
         let earlier = match record {
-            Some(record) => self.earlier_lines(set, record, &indices)?,
+            Some(record) => {
+                let (methods, device) = (&mut self.methods, &self.clip.device);
+                let before = self.finished_before.take();
+                resume::earlier_lines(methods, device, set, record, &indices, before)?
+            }
             None => vec![Vec::new(); self.methods.len()],
         };
         let mut tallies = self.tallies(set, record, &earlier)?;
@@ -244,7 +149,7 @@ impl<'a> Evaluation<'a> {
                 // Those that wait to go together with others have not been seen.
                 let seen = done + position - group.len();
                 if let Some(record) = record.filter(|_| self.can_be_interrupted()) {
-                    self.save_memory(set, record, &tallies, seen)?;
+                    resume::save_memory(&self.methods, set, record, &tallies, seen)?;
                 }
                 observer.finish();
                 let test_set = set.title.clone();
@@ -276,14 +181,14 @@ impl<'a> Evaluation<'a> {
             let Some(record) = record.filter(|_| self.can_be_interrupted()) else { continue };
             if saved.elapsed() > SAVE_EVERY {
                 self.settle(set, &mut launched, &mut tallies, observer)?;
-                self.save_memory(set, record, &tallies, done + position + 1)?;
+                resume::save_memory(&self.methods, set, record, &tallies, done + position + 1)?;
                 saved = Instant::now();
             }
         }
         launched.extend(self.launch(set, &mut group)?);
         self.settle(set, &mut launched, &mut tallies, observer)?;
         if let Some(record) = record {
-            self.save_memory(set, record, &tallies, n_images)?;
+            resume::save_memory(&self.methods, set, record, &tallies, n_images)?;
         }
         observer.finish();
         Ok(self.rows(set, unreadable, &tallies))
@@ -296,109 +201,10 @@ impl<'a> Evaluation<'a> {
     fn start(&mut self, set: &ImageSet) -> Result<(), EvalError> {
         let classes = ClassSet::new(self.clip, self.tokenizer, &set.class_names);
         let zero_shot = self.zero_shot.start_test_set(&classes);
-        zero_shot.map_err(|source| method_error(MethodId::Clip, set, source))?;
+        zero_shot.map_err(|source| EvalError::of_set(MethodId::Clip, set, source))?;
         for ConfiguredMethod { id, method, .. } in &mut self.methods {
             let started = method.start_test_set(&classes);
-            started.map_err(|source| method_error(*id, set, source))?;
-        }
-        Ok(())
-    }
-
-    /// The lines that a broken-off run left, cut to what all methods have done and what the saved
-    /// memory has seen, which is restored. A memory that has seen more than the lines have is of no
-    /// use: the set starts anew from the memory of its start.
-    fn earlier_lines(
-        &mut self,
-        set: &ImageSet,
-        record: &Record,
-        indices: &[usize],
-    ) -> Result<Vec<Vec<EarlierLine>>, EvalError> {
-        let before = self.finished_before.take();
-        let mut lines = Vec::new();
-        for method in &self.methods {
-            lines.push(record.earlier_lines(&set.id, method.id.name())?);
-        }
-        let mut done = lines.iter().map(Vec::len).min().unwrap_or(0);
-        if self.methods.iter().any(|method| method.method.memory_lifetime().is_some()) {
-            let saved = memory_file::load(record.folder(), &set.id)?;
-            match saved.filter(|saved| saved.images <= done) {
-                Some(saved) => {
-                    done = saved.images;
-                    self.restore(set, &saved, |_| true)?;
-                }
-                None => {
-                    done = 0;
-                    self.restore_start(set, record, before)?;
-                }
-            }
-        }
-        for lines in &mut lines {
-            lines.truncate(done);
-            let fits = |(line, &index): (&EarlierLine, &usize)| {
-                line.path() == set.images[index].path.to_string_lossy()
-            };
-            if !lines.iter().zip(indices).all(fits) || done > indices.len() {
-                return Err(EvalError::OtherImages(set.title.clone()));
-            }
-        }
-        Ok(lines)
-    }
-
-    /// Restores what is remembered from test set to test set, as it was when the set began.
-    fn restore_start(
-        &mut self,
-        set: &ImageSet,
-        record: &Record,
-        before: Option<(String, usize)>,
-    ) -> Result<(), EvalError> {
-        let lasts =
-            |method: &ConfiguredMethod| method.method.memory_lifetime() == Some(Lifetime::Run);
-        let Some((previous, images)) = before else { return Ok(()) };
-        if !self.methods.iter().any(lasts) {
-            return Ok(());
-        }
-        let saved = memory_file::load(record.folder(), &previous)?;
-        let Some(saved) = saved.filter(|saved| saved.images == images) else {
-            let path = memory_file::path(record.folder(), &previous);
-            let next = set.title.clone();
-            return Err(RecordError::MemoryLost { path, previous, next }.into());
-        };
-        self.restore(set, &saved, lasts)
-    }
-
-    /// Restores the memories of some methods.
-    fn restore(
-        &mut self,
-        set: &ImageSet,
-        saved: &SavedMemories,
-        which: impl Fn(&ConfiguredMethod) -> bool,
-    ) -> Result<(), EvalError> {
-        let device = &self.clip.device;
-        for method in self.methods.iter_mut().filter(|method| which(method)) {
-            if let Some(memory) = saved.memories.get(method.id.name()) {
-                let restored = method.method.restore(memory, device);
-                restored.map_err(|source| method_error(method.id, set, source))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Saves what all methods remember, after the lines that it goes with.
-    fn save_memory(
-        &self,
-        set: &ImageSet,
-        record: &Record,
-        tallies: &[Tally],
-        images: usize,
-    ) -> Result<(), EvalError> {
-        tallies.iter().filter_map(|tally| tally.lines.as_ref()).try_for_each(LineWriter::sync)?;
-        let mut saved = SavedMemories { images, ..SavedMemories::default() };
-        for ConfiguredMethod { id, method, .. } in &self.methods {
-            let memory = method.memory().map_err(|source| method_error(*id, set, source))?;
-            saved.memories.extend(memory.map(|memory| (id.name().to_owned(), memory)));
-        }
-        if !saved.memories.is_empty() {
-            memory_file::save(record.folder(), &set.id, &saved)?;
+            started.map_err(|source| EvalError::of_set(*id, set, source))?;
         }
         Ok(())
     }
@@ -459,13 +265,14 @@ impl<'a> Evaluation<'a> {
             let mut results = Vec::with_capacity(outcomes.len());
             for (method, (outcome, seconds)) in self.methods.iter().zip(outcomes) {
                 let clock = Instant::now();
-                let outcome =
-                    outcome.read().map_err(|source| image_error(method.id, set, index, source))?;
+                let outcome = outcome
+                    .read()
+                    .map_err(|source| EvalError::of_image(method.id, set, index, source))?;
                 results.push((outcome, seconds + clock.elapsed().as_secs_f64()));
             }
             let zero_shot = zero_shot.read();
-            let zero_shot =
-                zero_shot.map_err(|source| image_error(MethodId::Clip, set, index, source))?;
+            let zero_shot = zero_shot
+                .map_err(|source| EvalError::of_image(MethodId::Clip, set, index, source))?;
             let zero_shot_top1 = ranking(&zero_shot.scores, 1)[0];
             for ((outcome, seconds), tally) in results.into_iter().zip(tallies.iter_mut()) {
                 let of_image = Classified { outcome, zero_shot_top1, seconds };
@@ -528,22 +335,14 @@ fn launch_image(
     for ConfiguredMethod { id, method, .. } in methods {
         let clock = Instant::now();
         let outcome = method.launch(views);
-        let outcome = outcome.map_err(|source| image_error(*id, set, index, source))?;
+        let outcome = outcome.map_err(|source| EvalError::of_image(*id, set, index, source))?;
         outcomes.push((outcome, clock.elapsed().as_secs_f64() + std::mem::take(&mut shared)));
     }
     // Last, so that it reads what the methods computed and costs next to nothing.
     let zero_shot = zero_shot.launch(views);
-    let zero_shot = zero_shot.map_err(|source| image_error(MethodId::Clip, set, index, source))?;
+    let zero_shot =
+        zero_shot.map_err(|source| EvalError::of_image(MethodId::Clip, set, index, source))?;
     Ok(Launched { index, outcomes, zero_shot })
-}
-
-fn image_error(method: MethodId, set: &ImageSet, index: usize, source: MethodError) -> EvalError {
-    let place = format!("`{}` of {}", set.images[index].path.display(), set.title);
-    EvalError::Method { method, place, source }
-}
-
-fn method_error(method: MethodId, set: &ImageSet, source: MethodError) -> EvalError {
-    EvalError::Method { method, place: set.title.clone(), source }
 }
 
 fn write_error(

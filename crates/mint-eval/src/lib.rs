@@ -5,10 +5,12 @@
 
 mod calibration;
 mod config;
+mod error;
 mod evaluate;
 mod export;
 mod lines;
 mod loader;
+mod loop_config;
 mod memory_file;
 mod method_id;
 mod methods;
@@ -17,6 +19,7 @@ mod pixels;
 mod prompts;
 mod published;
 mod record;
+mod resume;
 mod row;
 mod run_info;
 mod table;
@@ -28,15 +31,17 @@ pub use config::{
     ConfigError, ContextStart, ImageOrder, LearnedStart, MethodTexts, RunConfig, Shard, Starts,
     Texts,
 };
-pub use evaluate::{EvalError, Evaluation, LoopConfig, Observer};
+pub use error::{EvalError, RecordError};
+pub use evaluate::Evaluation;
 pub use export::{Export, ExportError, Start};
 pub use loader::{LoadError, Loader};
+pub use loop_config::{LoopConfig, Observer};
 pub use method_id::MethodId;
 pub use methods::{ConfiguredMethod, Setup, SetupError, build_methods};
 pub use metrics::{Accuracy, ranking, wilson};
 pub use pixels::view_tensor;
 pub use prompts::{PromptsError, StartContext, TrainedPrompts, cocoop_prompts, maple_prompts};
-pub use record::{EarlierRun, RUN_FILE, Record, RecordError};
+pub use record::{EarlierRun, RUN_FILE, Record};
 pub use row::Row;
 pub use run_info::{
     Arguments, Difference, HashedFile, Host, RunInfo, TestSetInfo, TrainedFiles, Versions,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::RecordError;
+use crate::error::RecordError;
 
 /// One image as one method saw it.
 #[derive(Debug, Clone, Serialize)]

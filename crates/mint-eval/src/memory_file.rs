@@ -11,7 +11,8 @@ use mint_tuner::Memory;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
-use crate::record::{RecordError, write_whole};
+use crate::error::RecordError;
+use crate::record::write_whole;
 
 /// The memories of all methods at one point of a test set.
 #[derive(Debug, Default)]

@@ -9,101 +9,16 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::RecordError;
 use crate::lines::{EarlierLine, LineWriter};
 use crate::row::Row;
-use crate::run_info::{Difference, RunInfo, Versions};
+use crate::run_info::{RunInfo, Versions};
 
 /// Name of the file about the run.
 pub const RUN_FILE: &str = "run.json";
 
 /// Name of the file that is locked while a process writes to the folder.
 const LOCK_FILE: &str = ".lock";
-
-/// A record that cannot be written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecordError {
-    /// The folder holds another run, or other files.
-    #[error(
-        "`{}` already holds files; go on with the run in it with `--resume`, or name another folder with `--output`",
-        folder.display()
-    )]
-    Exists {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// There is no run to go on with.
-    #[error(
-        "`{}` holds no record of a run (no `{RUN_FILE}`), so there is nothing to go on with; leave `--resume` out to start one",
-        folder.display()
-    )]
-    Nothing {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// Another process writes to the folder.
-    #[error("another process is writing to `{}`; wait for it, or name another folder with `--output`", folder.display())]
-    Locked {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// The run to go on with has other settings, data or weights.
-    #[error(
-        "`{}` is the record of another run, and one run cannot go on as another:{}",
-        folder.display(),
-        listed(differences)
-    )]
-    OtherRun {
-        /// The folder.
-        folder: PathBuf,
-        /// What differs.
-        differences: Vec<Difference>,
-    },
-    /// The run was begun by another version of this program.
-    #[error(
-        "`{}` was begun by version {recorded} of this program, and this is {}; go on with that version, or start a new run",
-        folder.display(), Versions::default().mint
-    )]
-    OtherVersion {
-        /// The folder.
-        folder: PathBuf,
-        /// The version.
-        recorded: String,
-    },
-    /// A file of the run to go on with cannot be read.
-    #[error("cannot go on: `{}` is damaged ({reason})", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// What the methods had learned when a set began is lost.
-    #[error(
-        "cannot go on with {next}: `{}`, which has what the methods remember of {previous}, is missing or is of an earlier image; start a new run",
-        path.display()
-    )]
-    MemoryLost {
-        /// The file.
-        path: PathBuf,
-        /// The set that was finished before.
-        previous: String,
-        /// The set to go on with.
-        next: String,
-    },
-    /// A file cannot be written.
-    #[error("cannot write `{}`", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-fn listed(differences: &[Difference]) -> String {
-    differences.iter().map(|difference| format!("\n  {difference}")).collect()
-}
 
 /// A run's folder, locked.
 #[derive(Debug)]

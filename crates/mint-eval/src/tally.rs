@@ -4,9 +4,9 @@ use mint_datasets::LabelledImage;
 use mint_tuner::{Outcome, ScoreKind};
 
 use crate::calibration::{Calibration, brier, probabilities};
+use crate::error::RecordError;
 use crate::lines::{EarlierLine, ImageLine, LineWriter, ScoredClass};
 use crate::metrics::{Accuracy, ranking};
-use crate::record::RecordError;
 
 /// What is counted of a method, and where its lines go.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use mint_clip::{Clip, UnpromptedPass};
 
 use crate::confidence::confident_views;
 use crate::config::{DistanceSign, MintConfig};
+use crate::error::MethodError;
 use crate::memory_bank::MemoryBank;
-use crate::method::MethodError;
 use crate::objective::marginal_entropy;
 use crate::optimizer::TensorOptimizer;
 use crate::prompt_learner::PromptLearner;

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use mint_clip::{Clip, Tokenizer};
 
 use crate::class_texts::ClassTexts;
-use crate::method::MethodError;
+use crate::error::MethodError;
 use crate::prompt_learner::PromptLearner;
 
 /// The classes of a test set on a model. Texts that several methods compare images with are

@@ -5,9 +5,6 @@ use burn::tensor::Tensor;
 use mint_clip::tokenizer::TokenizerError;
 use mint_clip::{Clip, ContextPlaces, PromptSet, Tokenizer, normalize};
 
-use crate::class_set::{ClassSet, TextFeatures};
-use crate::method::MethodError;
-
 /// The template of the published zero-shot rows.
 pub const TEMPLATE: &str = "a photo of a {}.";
 
@@ -75,29 +72,5 @@ impl ClassTexts {
             (Self::Context(one), Self::Context(other)) => one.to_data() == other.to_data(),
             _ => false,
         }
-    }
-}
-
-/// Fixed texts and, once a test set was started, their embeddings.
-#[derive(Debug)]
-pub(crate) struct FixedTexts {
-    texts: ClassTexts,
-    features: Option<TextFeatures>,
-}
-
-impl FixedTexts {
-    pub(crate) fn new(texts: ClassTexts) -> Self {
-        Self { texts, features: None }
-    }
-
-    /// Embeds the texts of a test set's classes.
-    pub(crate) fn start(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
-        self.features = Some(classes.features(&self.texts)?);
-        Ok(())
-    }
-
-    /// The embeddings.
-    pub(crate) fn features(&self) -> &TextFeatures {
-        self.features.as_ref().expect("a test set was started")
     }
 }

@@ -9,8 +9,9 @@ use burn::tensor::activation::relu;
 use mint_clip::{ContextPlaces, PromptSet, normalize};
 
 use crate::class_set::ClassSet;
+use crate::error::MethodError;
 use crate::image_views::ImageViews;
-use crate::method::{Method, MethodError, ViewDemand};
+use crate::method::{Method, ViewDemand};
 use crate::pending::Pending;
 
 /// What CoCoOp's training leaves.

@@ -3,7 +3,8 @@
 use mint_clip::{ClipConfig, PassConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::method::MethodError;
+use crate::error::MethodError;
+use crate::memory::Lifetime;
 use crate::optimizer::OptimizerConfig;
 use crate::retrieval::UsageScaling;
 use crate::settings;
@@ -37,19 +38,6 @@ pub struct MintConfig {
     pub distance_sign: DistanceSign,
     /// Settings of AdamW, for context, keys and prompts alike.
     pub optimizer: OptimizerConfig,
-}
-
-/// How long a method remembers what it learned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Lifetime {
-    /// Through all test sets of a run.
-    #[default]
-    Run,
-    /// Through one test set.
-    TestSet,
-    /// For one image.
-    Image,
 }
 
 /// Which way the distance term moves the recalled keys.

@@ -7,8 +7,9 @@ use burn::tensor::Tensor;
 use mint_clip::{PromptSet, Tokenizer};
 
 use crate::class_set::ClassSet;
+use crate::error::MethodError;
 use crate::image_views::ImageViews;
-use crate::method::{Method, MethodError, ViewDemand};
+use crate::method::{Method, ViewDemand};
 use crate::pending::Pending;
 
 /// What stands behind the learned tokens: training starts from the words `a photo of a`, of which

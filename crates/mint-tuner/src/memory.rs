@@ -1,10 +1,24 @@
-//! What methods carry from image to image, as plain tensors that can be saved.
+//! What methods carry from image to image, for how long, and as plain tensors that can be saved.
 
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
-use crate::method::MethodError;
+use crate::error::MethodError;
+
+/// How long a method remembers what it learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lifetime {
+    /// Through all test sets of a run.
+    #[default]
+    Run,
+    /// Through one test set.
+    TestSet,
+    /// For one image.
+    Image,
+}
 
 /// Named tensors of a method's memory.
 #[derive(Debug, Clone, Default, PartialEq)]

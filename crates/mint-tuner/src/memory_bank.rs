@@ -5,8 +5,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
+use crate::error::MethodError;
 use crate::memory::Memory;
-use crate::method::MethodError;
 
 /// Rows of a prompt: one becomes a key token, the other a value token.
 pub const PROMPT_ROWS: usize = 2;

@@ -7,11 +7,12 @@ use mint_clip::Clip;
 
 use crate::adaptation::{Adaptation, Step};
 use crate::class_set::ClassSet;
-use crate::config::{Lifetime, MintConfig};
+use crate::config::MintConfig;
+use crate::error::MethodError;
 use crate::image_views::ImageViews;
-use crate::memory::Memory;
+use crate::memory::{Lifetime, Memory};
 use crate::memory_bank::MemoryBank;
-use crate::method::{Method, MethodError, ViewDemand};
+use crate::method::{Method, ViewDemand};
 use crate::pending::Pending;
 use crate::prompt_learner::PromptLearner;
 

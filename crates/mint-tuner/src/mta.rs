@@ -9,9 +9,12 @@ use mint_clip::{normalize, scaled_cosines};
 use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
-use crate::class_texts::{ClassTexts, FixedTexts};
+use crate::class_texts::ClassTexts;
+use crate::error::MethodError;
+use crate::fixed_texts::FixedTexts;
 use crate::image_views::ImageViews;
-use crate::method::{Method, MethodError, Outcome, ViewDemand, read_scores, read_vector};
+use crate::method::{Method, ViewDemand};
+use crate::outcome::{Outcome, read_scores, read_vector};
 use crate::pending::Pending;
 use crate::settings;
 

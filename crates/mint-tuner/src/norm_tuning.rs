@@ -6,8 +6,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use mint_clip::{Clip, ImageEncoder};
 
 use crate::confidence::entropies;
+use crate::error::MethodError;
 use crate::memory::{Memory, integer_tensor};
-use crate::method::{MethodError, read_vector};
+use crate::outcome::read_vector;
 use crate::sar::SarConfig;
 
 /// The adapted parameters and what their next update depends on.

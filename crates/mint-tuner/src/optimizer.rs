@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::method::MethodError;
+use crate::error::MethodError;
 use crate::settings;
 
 /// Settings of AdamW. The defaults are those of the official code (and of PyTorch, but for the

@@ -2,7 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use crate::method::{MethodError, Outcome, StepSummary, read_scores, read_unchecked};
+use crate::error::MethodError;
+use crate::outcome::{Outcome, StepSummary, read_scores, read_unchecked};
 
 /// What a method will say about an image once its numbers are read.
 ///

@@ -8,12 +8,14 @@ use mint_clip::Clip;
 use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
-use crate::class_texts::{ClassTexts, FixedTexts};
-use crate::config::Lifetime;
+use crate::class_texts::ClassTexts;
+use crate::error::MethodError;
+use crate::fixed_texts::FixedTexts;
 use crate::image_views::ImageViews;
-use crate::memory::Memory;
-use crate::method::{Method, MethodError, Outcome, StepSummary, ViewDemand, read_scores};
+use crate::memory::{Lifetime, Memory};
+use crate::method::{Method, ViewDemand};
 use crate::norm_tuning::{NormObjective, NormTuning};
+use crate::outcome::{Outcome, StepSummary, read_scores};
 use crate::pending::Pending;
 use crate::settings;
 

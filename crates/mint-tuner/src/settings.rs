@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::confidence::confident_count;
-use crate::method::MethodError;
+use crate::error::MethodError;
 
 /// The most steps for each image, and the most iterations of a loop.
 pub(crate) const MOST_STEPS: usize = 10_000;

@@ -9,12 +9,14 @@ use mint_clip::normalize;
 use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
-use crate::class_texts::{ClassTexts, FixedTexts};
-use crate::config::Lifetime;
+use crate::class_texts::ClassTexts;
+use crate::error::MethodError;
+use crate::fixed_texts::FixedTexts;
 use crate::image_views::{ImageViews, ViewLogits};
-use crate::memory::Memory;
-use crate::method::{Method, MethodError, Outcome, ViewDemand, read_vector};
+use crate::memory::{Lifetime, Memory};
+use crate::method::{Method, ViewDemand};
 use crate::ordering::smallest;
+use crate::outcome::{Outcome, read_vector};
 use crate::pending::Pending;
 use crate::settings;
 

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
 use crate::confidence::confident_views;
+use crate::error::MethodError;
 use crate::image_views::ImageViews;
-use crate::method::{Method, MethodError, ViewDemand};
+use crate::method::{Method, ViewDemand};
 use crate::objective::marginal_entropy;
 use crate::optimizer::{OptimizerConfig, TensorOptimizer};
 use crate::pending::Pending;

@@ -6,9 +6,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
-use crate::class_texts::{ClassTexts, FixedTexts};
+use crate::class_texts::ClassTexts;
+use crate::error::MethodError;
+use crate::fixed_texts::FixedTexts;
 use crate::image_views::{ImageViews, ViewLogits};
-use crate::method::{Method, MethodError, ViewDemand};
+use crate::method::{Method, ViewDemand};
 use crate::ordering::smallest;
 use crate::pending::Pending;
 use crate::settings;

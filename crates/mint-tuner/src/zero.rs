@@ -6,10 +6,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
-use crate::class_texts::{ClassTexts, FixedTexts};
+use crate::class_texts::ClassTexts;
+use crate::error::MethodError;
+use crate::fixed_texts::FixedTexts;
 use crate::image_views::{ImageViews, ViewLogits};
-use crate::method::{Method, MethodError, Outcome, ViewDemand, read_vector};
+use crate::method::{Method, ViewDemand};
 use crate::ordering::ascending;
+use crate::outcome::{Outcome, read_vector};
 use crate::pending::Pending;
 use crate::settings;
 

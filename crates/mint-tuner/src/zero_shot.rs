@@ -2,9 +2,11 @@
 //! templates, and CoOp's trained context.
 
 use crate::class_set::ClassSet;
-use crate::class_texts::{ClassTexts, FixedTexts};
+use crate::class_texts::ClassTexts;
+use crate::error::MethodError;
+use crate::fixed_texts::FixedTexts;
 use crate::image_views::ImageViews;
-use crate::method::{Method, MethodError, ViewDemand};
+use crate::method::{Method, ViewDemand};
 use crate::pending::Pending;
 
 /// Compares view 0 with fixed texts.

@@ -13,6 +13,10 @@ use mint_tuner::{
 };
 use small_clip::{int_tensor, small_clip, tensor, values};
 
+fn names() -> [String; 3] {
+    ["tabby cat", "astronaut", "retina"].map(str::to_owned)
+}
+
 fn config() -> MintConfig {
     MintConfig { bank_slots: 32, confident_share: 0.25, ..MintConfig::default() }
 }
@@ -20,7 +24,7 @@ fn config() -> MintConfig {
 /// Scores of two images, one after the other, and the memory behind them.
 fn classify_two(clip: &Clip, config: &MintConfig) -> (Vec<Vec<f32>>, MemoryBank) {
     let tokenizer = Tokenizer::clip(clip.config.text.context_length);
-    let names = ["tabby cat", "astronaut", "retina"].map(str::to_owned);
+    let names = names();
     let context = tensor::<2>(&Recording::open("mint_seq"), "init.ctx");
     let mut mint = Mint::new(config.clone(), clip, context).expect("the configuration fits");
     mint.start_test_set(&ClassSet::new(clip, &tokenizer, &names)).expect("prompts fit");
@@ -72,7 +76,7 @@ fn without_steps_mint_still_inserts_prompts() {
     let (scores, bank) = classify_two(&clip, &MintConfig { steps: 0, ..config() });
     assert_eq!(bank.usage().total(), 0, "predictions count nothing");
     let tokenizer = Tokenizer::clip(clip.config.text.context_length);
-    let names = ["tabby cat", "astronaut", "retina"].map(str::to_owned);
+    let names = names();
     let mut zero_shot = ZeroShot::default();
     zero_shot.start_test_set(&ClassSet::new(&clip, &tokenizer, &names)).expect("prompts fit");
     let pass = config().pass(&clip.config).expect("the blocks exist");
@@ -106,7 +110,7 @@ fn usage_factors_follow_their_formulas() {
 fn adaptation_that_diverges_ends_with_the_step_and_the_setting() {
     let clip = small_clip();
     let tokenizer = Tokenizer::clip(clip.config.text.context_length);
-    let names = ["tabby cat", "astronaut", "retina"].map(str::to_owned);
+    let names = names();
     let classes = ClassSet::new(&clip, &tokenizer, &names);
     let context = tensor::<2>(&Recording::open("mint_seq"), "init.ctx");
     let mut mint_config = config();
@@ -137,7 +141,7 @@ fn adaptation_that_diverges_ends_with_the_step_and_the_setting() {
 fn a_model_whose_numbers_are_not_finite_gives_no_scores() {
     let clip = small_clip();
     let tokenizer = Tokenizer::clip(clip.config.text.context_length);
-    let names = ["tabby cat", "astronaut", "retina"].map(str::to_owned);
+    let names = names();
     let classes = ClassSet::new(&clip, &tokenizer, &names);
     let pass = config().pass(&clip.config).expect("the blocks exist");
     let pixels = tensor::<4>(&Recording::open("pixels"), "img0") * f32::NAN;

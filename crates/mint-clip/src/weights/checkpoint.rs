@@ -13,7 +13,7 @@ use super::model_settings::{self, ModelSettings};
 use super::names::{self, LOGIT_SCALE, Layout, Tower};
 use super::pytorch::Unknown;
 use super::stored_tensor::{NumberType, RawTensor, StoredTensor};
-use super::{WeightsError, onnx};
+use super::{WeightsError, companions, onnx};
 use crate::config::{Activation, Preprocessing, TextConfig, VisionConfig};
 use crate::tokenizer::VOCABULARY;
 
@@ -165,15 +165,16 @@ impl Checkpoint {
         problems: &mut Vec<String>,
     ) {
         let origin = settings.origin.clone().map_or(Origin::File, Origin::Beside);
-        let told = settings.activation.map(|activation| (activation, origin.clone()));
+        let told = settings.activation.map(|activation| (activation, origin));
         if let Some((activation, origin)) = in_graph.map(|told| (told, Origin::File)).or(told) {
             let (known, known_origin) = &self.activation;
             if *known_origin != Origin::Assumed && *known != activation {
                 problems.push(format!("one file has {known}, the other {activation}"));
             }
-            self.activation = (activation, origin.clone());
+            self.activation = (activation, origin);
         }
         if let Some(preprocessing) = settings.preprocessing() {
+            let origin = settings.preprocessing_origin.map_or(Origin::File, Origin::Beside);
             self.preprocessing = (preprocessing, origin);
         }
         for problem in settings.problems {
@@ -389,7 +390,7 @@ impl Part {
     fn open(file: &Path) -> Result<Self, WeightsError> {
         let contents = file::open(file, Unknown::Refuse)?;
         let format = contents.format;
-        Self::recognise(file, contents, |layout| model_settings::beside(file, layout, format))
+        Self::recognise(file, contents, |layout| companions::beside(file, layout, format))
     }
 
     fn has_one_tower(&self) -> bool {

@@ -9,7 +9,7 @@
 //! | `file` | tells the formats apart |
 //! | `safetensors`, `pytorch`, `onnx` | give tensors the names that the file, or its graph, implies |
 //! | `layout`, `names` | translate those names; the one table of names is in `names` |
-//! | `model_settings`, `open_clip_config`, `hugging_face_config` | what lies beside the file |
+//! | `companions`, `open_clip_config`, `hugging_face_config` | what lies beside the file |
 //! | `measure` | dimensions, from the shapes |
 //! | `checkpoint` | settings, and whether everything is there and fits |
 //! | `towers` | builds the modules |
@@ -20,6 +20,7 @@
 mod blob;
 mod canonical;
 mod checkpoint;
+mod companions;
 mod file;
 mod hugging_face_config;
 mod layout;

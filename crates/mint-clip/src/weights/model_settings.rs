@@ -1,14 +1,10 @@
-//! What the configurations beside a weight file, or its metadata, say and the tensors do not.
+//! What a configuration, or the metadata of a weight file, says and the tensors do not.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::file::Format;
-use super::names::Layout;
-use super::{WeightsError, hugging_face_config, open_clip_config};
 use crate::config::{Activation, Preprocessing, ResizeMode};
 
 /// Settings that cannot be read off the tensors, and numbers that can, to compare.
@@ -16,6 +12,8 @@ use crate::config::{Activation, Preprocessing, ResizeMode};
 pub struct ModelSettings {
     /// Where they are from, if not from the weight file.
     pub origin: Option<PathBuf>,
+    /// The same of the preprocessing, which may have a file of its own.
+    pub preprocessing_origin: Option<PathBuf>,
     /// Whether one of them is in the folder above the weight file's.
     pub above: bool,
     /// Activation of the MLPs.
@@ -91,6 +89,7 @@ impl ModelSettings {
         self.problems.extend(other.problems);
         Self {
             origin: self.origin.or(other.origin),
+            preprocessing_origin: self.preprocessing_origin.or(other.preprocessing_origin),
             above: self.above || other.above,
             activation: self.activation.or(other.activation),
             image: self.image.or(other.image),
@@ -140,70 +139,6 @@ pub fn in_metadata(metadata: &HashMap<String, String>) -> Option<ModelSettings> 
         },
         ..ModelSettings::default()
     })
-}
-
-/// Reads settings out of a configuration.
-type Parse = fn(&Value) -> ModelSettings;
-
-/// Reads the configurations beside a weight file: OpenCLIP's `open_clip_config.json`, or Hugging
-/// Face's `config.json`, `preprocessor_config.json` and `tokenizer_config.json`; for ONNX files also
-/// in the folder above, where collections of exports have them.
-pub fn beside(file: &Path, layout: Layout, format: Format) -> Result<ModelSettings, WeightsError> {
-    let configurations: &[(&str, Parse)] = match layout {
-        Layout::HuggingFace => &[
-            ("config.json", hugging_face_config::model),
-            ("preprocessor_config.json", hugging_face_config::preprocessor),
-            ("tokenizer_config.json", hugging_face_config::tokenizer),
-        ],
-        Layout::OpenAi | Layout::OpenClip => &[("open_clip_config.json", open_clip_config::parse)],
-    };
-    let folder = file.parent().unwrap_or(Path::new(""));
-    let mut settings = ModelSettings::default();
-    for (name, parse) in configurations {
-        let (beside, above) = (folder.join(name), folder.join("..").join(name));
-        if beside.is_file() {
-            let json = read(&beside)?;
-            settings = settings.or(parsed(beside, &json, *parse));
-        } else if format == Format::Onnx
-            && above.is_file()
-            && let Some(json) = read(&above).ok().filter(is_of_a_model)
-        {
-            let of_file = parsed(above, &json, *parse);
-            settings = settings.or(ModelSettings { above: true, ..of_file });
-        }
-    }
-    Ok(settings)
-}
-
-/// Whether a configuration is of a model or its inputs; folders above may hold anything.
-fn is_of_a_model(json: &Value) -> bool {
-    const KEYS: [&str; 6] = [
-        "model_type",
-        "vision_config",
-        "text_config",
-        "model_cfg",
-        "image_mean",
-        "tokenizer_class",
-    ];
-    KEYS.iter().any(|key| json.get(key).is_some())
-}
-
-fn read(config: &Path) -> Result<Value, WeightsError> {
-    let text = fs::read_to_string(config)
-        .map_err(|source| WeightsError::Read { file: config.to_owned(), source })?;
-    serde_json::from_str(&text).map_err(|error| WeightsError::Format {
-        file: config.to_owned(),
-        reason: format!("the configuration is not valid JSON: {error}"),
-    })
-}
-
-fn parsed(config: PathBuf, json: &Value, parse: Parse) -> ModelSettings {
-    let mut settings = parse(json);
-    let name = config.file_name().unwrap_or_default().to_string_lossy();
-    for problem in &mut settings.problems {
-        *problem = format!("`{name}` beside the weights: {problem}");
-    }
-    ModelSettings { origin: Some(config), ..settings }
 }
 
 /// What a configuration says that is not implemented.

@@ -12,8 +12,14 @@ use std::io::Cursor;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
+pub use self::error::DecodeError;
 use self::error::check_size;
-pub use self::error::{DecodeError, MOST_PIXELS};
+
+/// File name endings of the formats that are read.
+pub(crate) const EXTENSIONS: [&str; 14] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "tif", "tiff", "gif", "ppm", "pgm", "pbm",
+    "pnm",
+];
 
 /// The most pixels that a byte of a compressed file stands for: a JPEG has at least a bit for the
 /// first coefficient of each block, and deflate expands a byte to at most 1,032, of eight pixels

@@ -1,4 +1,5 @@
-//! PBM, PGM and PPM, in text and in bytes, with Pillow's scaling of other depths than 8 bits.
+//! PBM, PGM and PPM, in text and in bytes, with Pillow's scaling of other depths than 8 bits, which
+//! is not that of the crate `image`.
 
 use image::RgbImage;
 

@@ -114,6 +114,9 @@ struct Samples {
 impl Samples {
     /// Appends the colours of a row.
     fn append(&self, row: &[u8], width: u32, pixels: &mut Vec<u8>) {
+        if (self.color, self.depth) == (ColorType::Rgb, BitDepth::Eight) {
+            return pixels.extend_from_slice(row);
+        }
         let channels = self.color.samples();
         for x in 0..width as usize {
             let sample = |channel: usize| self.sample(row, x * channels + channel);
