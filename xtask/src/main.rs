@@ -3,6 +3,7 @@
 mod bench_all;
 mod bench_peer;
 mod check_cuda;
+mod circles;
 mod cost_curves;
 mod demo_table;
 mod fetch;

@@ -40,13 +40,13 @@ pub fn succeed(command: &mut Command) -> anyhow::Result<()> {
 /// Builds mint-cli as users do; returns the program.
 pub fn build() -> anyhow::Result<PathBuf> {
     succeed(cargo().args(["build", "--package", "mint-cli"]))?;
-    Ok(built_program())
+    Ok(built_program("mint-cli"))
 }
 
-/// Where cargo puts mint-cli.
-pub fn built_program() -> PathBuf {
+/// Where cargo puts a program.
+pub fn built_program(name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
-    target.join("debug/mint-cli")
+    target.join("debug").join(name)
 }
 
 /// Runs a command to its end; gives what it took and what it printed.

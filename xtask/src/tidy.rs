@@ -7,25 +7,33 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use crate::circles::circles;
 use crate::process::cargo;
 
 /// Which of our crates each of our crates may name, tests apart.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("mint-augment", &[]),
     ("mint-datasets", &[]),
     ("mint-golden", &[]),
     ("mint-clip", &[]),
+    ("mint-fixtures", &["mint-clip", "mint-golden"]),
+    ("mint-device", &["mint-clip"]),
     ("mint-tuner", &["mint-clip"]),
     ("mint-eval", &["mint-augment", "mint-clip", "mint-datasets", "mint-tuner"]),
-    ("mint-cli", &["mint-augment", "mint-clip", "mint-datasets", "mint-eval", "mint-tuner"]),
+    ("mint-gpu-check", &ALL),
+    ("mint-cli", &ALL),
     ("xtask", &[]),
 ];
+
+/// What the programs are made of.
+const ALL: [&str; 6] =
+    ["mint-augment", "mint-clip", "mint-datasets", "mint-device", "mint-eval", "mint-tuner"];
 
 /// Crates in which pixels live and no tensor does.
 const WITHOUT_BURN: [&str; 4] = ["mint-augment", "mint-datasets", "mint-golden", "xtask"];
 
 /// Crates that may print.
-const PRINTERS: [&str; 2] = ["mint-cli", "xtask"];
+const PRINTERS: [&str; 3] = ["mint-cli", "mint-gpu-check", "xtask"];
 
 /// Prints what is broken, if anything.
 pub fn run() -> anyhow::Result<()> {
@@ -61,15 +69,29 @@ fn problems() -> anyhow::Result<Vec<String>> {
             }
         }
         let manifest = Path::new(text(&package["manifest_path"]));
-        for file in sources(manifest.parent().context("a manifest has a folder")?)? {
-            problems.extend(problems_in(name, &file, &fs::read_to_string(&file)?));
+        let folder = manifest.parent().context("a manifest has a folder")?;
+        let mut of_crate = BTreeMap::new();
+        for file in sources(folder)? {
+            let text = fs::read_to_string(&file)?;
+            problems.extend(problems_in(name, &file, &text));
+            if let Ok(path) = file.strip_prefix(folder.join("src")) {
+                of_crate.insert(path.to_owned(), text);
+            }
         }
+        let circles = circles(&of_crate).into_iter();
+        problems.extend(circles.map(|circle| format!("`{name}` has {circle}")));
     }
     let manifest = fs::read_to_string(root().join("Cargo.toml"))?;
     for name in ours {
         if !manifest.contains(&format!("\n{name} = {{ opt-level = ")) {
             problems.push(format!("`{name}` has no profile: it would be built without its checks"));
         }
+    }
+    let clip = fs::read_to_string(root().join("crates/mint-clip/src/lib.rs"))?;
+    let burn =
+        clip.split_once("BURN_VERSION: &str = \"").and_then(|(_, rest)| rest.split('"').next());
+    if burn.is_none_or(|burn| !manifest.contains(&format!("\nburn = {{ version = \"={burn}\""))) {
+        problems.push("`mint_clip::BURN_VERSION` is not the version in `Cargo.toml`".to_owned());
     }
     problems.extend(built_twice()?);
     Ok(problems)

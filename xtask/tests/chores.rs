@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use programs::{failure, mint_cli, root, success, xtask};
+use programs::{failure, mint_gpu_check, root, success, xtask};
 use serde_json::Value;
 
 const WEIGHTS: &str = "assets/demo/clip.safetensors";
@@ -139,10 +139,10 @@ fn demo_table_rewrites_the_table_of_a_document() {
 fn gpu_check_builds_a_stripped_program_and_runs_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let target = folder.path().join("target");
-    let program = mint_cli().get_program().to_owned();
-    // Cargo's place is taken by the program for the CPU, which has the same check.
+    let program = mint_gpu_check().get_program().to_owned();
+    // Cargo's place is taken by the program for the CPU.
     let script = format!(
-        "mkdir -p '{0}/debug' && cp '{1}' '{0}/debug/mint-cli' && strip '{0}/debug/mint-cli'",
+        "mkdir -p '{0}/debug' && cp '{1}' '{0}/debug/mint-gpu-check' && strip '{0}/debug/mint-gpu-check'",
         target.display(),
         Path::new(&program).display()
     );
@@ -153,7 +153,7 @@ fn gpu_check_builds_a_stripped_program_and_runs_it() {
         chore.env("CARGO", &cargo).env("CARGO_TARGET_DIR", &target);
         chore
     };
-    assert!(success(&mut chore(&["--build-only"])).contains("./mint-cli gpu-check --out results"));
+    assert!(success(&mut chore(&["--build-only"])).contains("./mint-gpu-check --out results"));
     let smallest = ["--tiny", "--seconds", "0.01", "--classes", "10", "--method", "zero"];
     let options = ["--", "--backend", "cpu", "--precision", "f32", "--python", "no-python"];
     success(&mut chore(&[&options[..], &smallest].concat()));

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use programs::{mint_cli, root, xtask};
+use programs::{mint_cli, mint_gpu_check, root, xtask};
 
 /// Folders with documents for users.
 const FOLDERS: [&str; 5] = [".", "docs", "benches/peer", "assets/demo", "configs"];
@@ -108,6 +108,9 @@ fn check_command(text: &str) -> Option<Result<(), String>> {
     if (starts("mint-cli") || starts("./mint-cli")) && !text.contains("-->") {
         return Some(parse(mint_cli(), &words[1..]));
     }
+    if starts("./mint-gpu-check") {
+        return Some(parse(mint_gpu_check(), &words[1..]));
+    }
     words.iter().position(|word| word == "cargo").map(|at| check_cargo(&words[at..]))
 }
 
@@ -183,7 +186,7 @@ fn every_command_of_the_documents_is_accepted() {
 fn every_option_of_the_documents_exists() {
     let mut help = String::new();
     all_help(mint_cli, &[], &mut help);
-    all_help(mint_cli, &["gpu-check".to_owned()], &mut help);
+    all_help(mint_gpu_check, &[], &mut help);
     all_help(xtask, &[], &mut help);
     for entry in fs::read_dir(root().join("benches/peer")).expect("the folder can be read") {
         let path = entry.expect("an entry").path();

@@ -6,21 +6,21 @@
 //! index and the view's index, and uses all cores of the current rayon pool.
 //!
 //! ```
-//! use image::RgbImage;
-//! use mint_augment::{ViewConfig, ViewGenerator, ViewPixels, ViewSeed};
+//! use mint_augment::image::{Rgb, RgbImage};
+//! use mint_augment::{Normalization, ViewConfig, ViewGenerator, ViewSeed};
 //!
 //! # fn main() -> Result<(), mint_augment::ViewError> {
-//! let photograph = RgbImage::from_fn(320, 240, |x, y| image::Rgb([x as u8, y as u8, 128]));
+//! let photograph = RgbImage::from_fn(320, 240, |x, y| Rgb([x as u8, y as u8, 128]));
 //!
 //! // One clean view and seven random crops, 224 x 224 pixels each.
 //! let generator = ViewGenerator::new(ViewConfig { count: 8, ..ViewConfig::default() })?;
 //! let views = generator.views(&photograph, ViewSeed { seed: 0, image: 17 })?;
 //!
-//! let ViewPixels::Rgb8(samples) = &views.pixels else { unreachable!("no AugMix was asked for") };
-//! assert_eq!(samples.len(), 8 * 3 * 224 * 224); // [view, channel, row, column]
-//!
 //! // The same image and seed give the same views, whatever the number of threads.
 //! assert_eq!(views, generator.views(&photograph, ViewSeed { seed: 0, image: 17 })?);
+//!
+//! let pixels = views.normalized(&Normalization::CLIP); // [view, channel, row, column]
+//! assert_eq!(pixels.len(), 8 * 3 * 224 * 224);
 //! # Ok(())
 //! # }
 //! ```
@@ -42,7 +42,14 @@ pub mod resample;
 pub mod tone;
 mod views;
 
+pub use image;
+pub use rand;
+
 pub use augmix::AugMix;
 pub use crop::{CleanResize, RandomResizedCrop};
 pub use pixels::Normalization;
 pub use views::{ViewConfig, ViewError, ViewGenerator, ViewPixels, ViewSeed, Views};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,7 @@
 //! From 8-bit RGB pixels to the normalised planes that CLIP reads.
 
 use image::RgbImage;
+use multiversion::multiversion;
 
 /// Mean and standard deviation of each channel, for samples scaled to 0..1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,10 +31,22 @@ impl Normalization {
         })
     }
 
+    /// Normalises the samples of one channel, in the order of torchvision's operations.
+    pub(crate) fn apply(&self, channel: usize, samples: &[u8], values: &mut [f32]) {
+        normalize_plane(samples, self.mean[channel], self.std[channel], values);
+    }
+
     /// Normalised planes of an image. Shape: `[channel, row, column]`.
     pub fn planes(&self, image: &RgbImage) -> Vec<f32> {
         let table = self.table();
         map_planes(image, |channel, sample| table[channel][sample as usize])
+    }
+}
+
+#[multiversion(targets = "simd")]
+fn normalize_plane(samples: &[u8], mean: f32, std: f32, values: &mut [f32]) {
+    for (value, sample) in values.iter_mut().zip(samples) {
+        *value = (f32::from(*sample) / 255.0 - mean) / std;
     }
 }
 

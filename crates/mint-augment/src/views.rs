@@ -1,6 +1,6 @@
 //! The views of one image: one clean view and any number of random ones.
 
-use image::{RgbImage, imageops};
+use image::{Rgb, RgbImage, imageops};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -46,6 +46,7 @@ impl Default for ViewConfig {
 
 /// Something that no views can be made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ViewError {
     /// The configuration asks for no pixels.
     #[error("views need a size of at least 1 pixel")]
@@ -91,6 +92,10 @@ pub struct ViewGenerator {
 
 impl ViewGenerator {
     /// Checks the configuration.
+    ///
+    /// # Errors
+    ///
+    /// If it asks for no pixels or no views.
     pub fn new(config: ViewConfig) -> Result<Self, ViewError> {
         if config.size == 0 {
             return Err(ViewError::NoSize);
@@ -110,6 +115,10 @@ impl ViewGenerator {
     ///
     /// The result depends on the image, the configuration and `seed` alone, not on the number of
     /// threads. View 0 is the clean one.
+    ///
+    /// # Errors
+    ///
+    /// If the image has no pixels.
     pub fn views(&self, image: &RgbImage, seed: ViewSeed) -> Result<Views, ViewError> {
         let (width, height) = image.dimensions();
         if width == 0 || height == 0 {
@@ -195,4 +204,37 @@ pub enum ViewPixels {
     Rgb8(Vec<u8>),
     /// Normalised samples: mixing happens after normalisation, so they have no 8-bit form.
     Normalized(Vec<f32>),
+}
+
+impl Views {
+    /// One view as a picture; `None` if views are mixed, which is done after normalisation, or if
+    /// there is no view of that number.
+    pub fn picture(&self, view: usize) -> Option<RgbImage> {
+        let ViewPixels::Rgb8(samples) = &self.pixels else { return None };
+        let plane = (self.size as usize).pow(2);
+        let planes = samples.chunks_exact(3 * plane).nth(view)?;
+        Some(RgbImage::from_fn(self.size, self.size, |x, y| {
+            let place = (y * self.size + x) as usize;
+            Rgb([0, 1, 2].map(|channel| planes[channel * plane + place]))
+        }))
+    }
+
+    /// Normalised samples of all views, whatever form they have.
+    ///
+    /// Shape: `[view, channel, row, column]`.
+    pub fn normalized(self, normalization: &Normalization) -> Vec<f32> {
+        match self.pixels {
+            ViewPixels::Normalized(samples) => samples,
+            ViewPixels::Rgb8(samples) => {
+                let plane = (self.size as usize).pow(2);
+                let mut values = vec![0.0; samples.len()];
+                let planes = values.par_chunks_exact_mut(plane);
+                let planes = planes.zip(samples.par_chunks_exact(plane)).enumerate();
+                planes.for_each(|(index, (values, samples))| {
+                    normalization.apply(index % 3, samples, values);
+                });
+                values
+            }
+        }
+    }
 }

@@ -4,16 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use mint_clip::Precision;
-use mint_eval::{MethodId, Shard};
-
-use crate::backend::Chosen;
-use crate::random_weights::Size;
+use mint_clip::weights::ModelSize;
+use mint_clip::{Activation, LoadOptions, Precision};
+use mint_device::Backend;
+use mint_eval::Shard;
 
 /// What scripts need to know.
 const EXIT_CODES: &str = "\
 Exit codes: 0 everything was done; 1 something could not be done, or images could not be read; \
-2 the command line is wrong; 130 and 143 a signal ended the run, with which `--resume` goes on";
+2 the command line is wrong; 130 and 143 a signal ended the run, which `--resume` continues";
 
 /// Test-time adaptation for CLIP: adapts to each image without labels, then classifies it.
 ///
@@ -40,12 +39,9 @@ pub enum Command {
     Predict(PredictArgs),
     /// List the test sets and where they are, or check every image of them
     Datasets(DatasetsArgs),
-    /// Look into weight files, prove them, convert them
+    /// Inspect, verify and convert weight files
     #[command(subcommand)]
     Weights(WeightsCommand),
-    /// Prove a GPU and measure it: random weights, made photographs, the CPU and PyTorch beside it
-    #[command(hide = true)]
-    GpuCheck(GpuCheckArgs),
     /// Print the tables of finished runs
     Report(ReportArgs),
     /// Print a completion script for a shell
@@ -61,7 +57,7 @@ pub struct RunArgs {
     /// Test sets, separated by slashes or commas: A, R, V, K, I, or demo-A ... demo-I
     #[arg(long, value_name = "SETS")]
     pub test_sets: Option<String>,
-    /// A folder with one folder of images a class, as a further test set
+    /// A folder with one folder of images per class, as a further test set
     #[arg(long, value_name = "DIR")]
     pub image_folder: Vec<PathBuf>,
     /// Class names for `--image-folder`, in the order of the sorted folders
@@ -73,7 +69,7 @@ pub struct RunArgs {
     /// Model, methods and views
     #[command(flatten)]
     pub model: ModelArgs,
-    /// At most so many images of each set
+    /// Use at most N images of each set
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     /// One part of the images, counted from 0
@@ -85,12 +81,12 @@ pub struct RunArgs {
     /// Folder for the record of the run [default: the next free number in `runs`; none for the demo]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Go on with the run in `--output` that was broken off; the record has all other options
+    /// Resume the interrupted run in `--output`; its record has all other options
     #[arg(long, requires = "output")]
     pub resume: bool,
     /// Form of the results on standard output
     #[arg(long, default_value = "text")]
-    pub format: Format,
+    pub format: TableFormat,
     /// Stop at the first image that cannot be read
     #[arg(long)]
     pub strict: bool,
@@ -100,7 +96,7 @@ pub struct RunArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ModelArgs {
     /// Methods, separated by commas: clip, ensemble, coop, cocoop, maple, tpt, sar, mta, zero, mint,
-    /// tda, vte; or `all` that have what they need [default: mint; for the demo all; for `predict` clip]
+    /// tda, vte; or `all` whose prompts are available [default: mint; for the demo all; for `predict` clip]
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     pub method: Vec<String>,
     /// CLIP's weights: ONNX, safetensors, or PyTorch (.pt, .pth, .bin). Given twice where each
@@ -120,7 +116,7 @@ pub struct ModelArgs {
     /// MaPLe's checkpoint (.pth, .tar, or safetensors with `ctx`, `proj` and the compound prompts)
     #[arg(long, value_name = "FILE")]
     pub maple: Option<PathBuf>,
-    /// Settings from a TOML file; options given here count more
+    /// Settings from a TOML file; command-line options take precedence
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Views of each image, the clean one included [default: 64]
@@ -135,7 +131,7 @@ pub struct ModelArgs {
     /// Divides logits before they become probabilities; changes no ranking [default: 1]
     #[arg(long, value_name = "T", value_parser = positive)]
     pub temperature: Option<f32>,
-    /// What runs the model [default: cpu]
+    /// Device to run the model on [default: cpu]
     #[arg(long)]
     pub backend: Option<Backend>,
     /// The GPU that runs the model, counted from 0 [default: 0]
@@ -152,14 +148,6 @@ pub struct ModelArgs {
     pub loader_threads: Option<usize>,
 }
 
-impl ModelArgs {
-    /// What is to run the model.
-    pub fn chosen(&self) -> Chosen {
-        let backend = self.backend.unwrap_or(Backend::Cpu);
-        Chosen { backend, gpu: self.gpu, threads: self.threads }
-    }
-}
-
 /// Type of the numbers in CLIP's towers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PrecisionArg {
@@ -169,6 +157,16 @@ pub enum PrecisionArg {
     F16,
     /// Half precision with the range of single precision
     Bf16,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(typed: PrecisionArg) -> Self {
+        match typed {
+            PrecisionArg::F32 => Self::F32,
+            PrecisionArg::F16 => Self::F16,
+            PrecisionArg::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 /// What overrides a weight file, or completes it.
@@ -191,6 +189,22 @@ pub enum ActivationArg {
     Gelu,
 }
 
+impl From<ActivationArg> for Activation {
+    fn from(typed: ActivationArg) -> Self {
+        match typed {
+            ActivationArg::QuickGelu => Self::QuickGelu,
+            ActivationArg::Gelu => Self::Gelu,
+        }
+    }
+}
+
+impl From<LoadArgs> for LoadOptions {
+    fn from(args: LoadArgs) -> Self {
+        let activation = args.activation.map(Activation::from);
+        Self { activation, logit_scale: args.logit_scale }
+    }
+}
+
 /// Options of `predict`.
 #[derive(Debug, Args)]
 pub struct PredictArgs {
@@ -210,44 +224,6 @@ pub struct PredictArgs {
     /// Form of the results on standard output
     #[arg(long, default_value = "text")]
     pub format: Format,
-}
-
-/// Options of `gpu-check`.
-#[derive(Debug, Args)]
-pub struct GpuCheckArgs {
-    /// Folder for the results, and for weights and photographs
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// What is checked
-    #[arg(long, default_value = "cuda")]
-    pub backend: Backend,
-    /// Which GPU, counted from 0
-    #[arg(long, value_name = "N")]
-    pub gpu: Option<u16>,
-    /// Types of the numbers in the towers
-    #[arg(long, value_delimiter = ',', default_value = "f32,f16,bf16")]
-    pub precision: Vec<PrecisionArg>,
-    /// Numbers of classes
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "200,1000")]
-    pub classes: Vec<usize>,
-    /// Methods that are measured
-    #[arg(long, value_delimiter = ',', default_value = "mint,tpt,zero,clip")]
-    pub method: Vec<String>,
-    /// Views of each image
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    pub views: usize,
-    /// Seconds of measuring for each figure
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
-    pub seconds: f64,
-    /// The demo's tiny model in place of one of ViT-B/16's size
-    #[arg(long)]
-    pub tiny: bool,
-    /// A Python that may have PyTorch
-    #[arg(long, value_name = "PROGRAM", default_value = "python3")]
-    pub python: PathBuf,
-    /// Decides weights, photographs and views
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
 }
 
 /// Options of `datasets`.
@@ -290,7 +266,7 @@ pub enum WeightsCommand {
         /// A safetensors file with `pixel_values`, `input_ids`, and outputs such as `image_embeds`
         #[arg(long, value_name = "IO.safetensors")]
         reference: PathBuf,
-        /// Largest absolute difference that is no failure
+        /// Largest absolute difference allowed
         #[arg(long, default_value_t = 2e-4, value_parser = positive)]
         tolerance: f32,
         /// What the names of the recorded outputs start with, such as `fp16.`
@@ -307,7 +283,7 @@ pub enum WeightsCommand {
     Random {
         /// Size of the model: ViT-B/32, ViT-B/16 or ViT-L/14
         #[arg(long, default_value = "ViT-B/16")]
-        model: Size,
+        model: ModelSize,
         /// Decides the values
         #[arg(long, default_value_t = 0)]
         seed: u64,
@@ -332,28 +308,28 @@ pub struct ReportArgs {
     pub folder: PathBuf,
     /// Form of the results on standard output
     #[arg(long, default_value = "text")]
-    pub format: Format,
-}
-
-/// What runs the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Backend {
-    /// All cores of the processor
-    Cpu,
-    /// A GPU of NVIDIA; needs a program built with `--features cuda`
-    Cuda,
-    /// CUDA if everything that it needs is there, else the CPU
-    Auto,
+    pub format: TableFormat,
 }
 
 /// Form of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// A table for the terminal
+    /// Text for the terminal
     Text,
     /// One JSON object
     Json,
-    /// A table for a document
+}
+
+/// Form of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TableFormat {
+    /// A table for the terminal; of several test sets, one column per set
+    Text,
+    /// A line per method and test set, with intervals, calibration and times
+    Long,
+    /// One JSON object
+    Json,
+    /// A long table for a document
     Markdown,
 }
 
@@ -364,15 +340,6 @@ pub enum OrderArg {
     Shuffled,
     /// As the files are sorted
     File,
-}
-
-/// The typed precision.
-pub fn precision(typed: PrecisionArg) -> Precision {
-    match typed {
-        PrecisionArg::F32 => Precision::F32,
-        PrecisionArg::F16 => Precision::F16,
-        PrecisionArg::Bf16 => Precision::Bf16,
-    }
 }
 
 fn positive(text: &str) -> Result<f32, String> {
@@ -389,30 +356,4 @@ fn threads(text: &str) -> Result<usize, String> {
         return Ok(number);
     }
     Err(format!("it must be from 1 to {most}; this machine has {cores} cores"))
-}
-
-/// Splits what was typed at slashes and commas.
-pub fn split_names(text: &str) -> Vec<&str> {
-    text.split(['/', ',']).map(str::trim).filter(|name| !name.is_empty()).collect()
-}
-
-/// Which methods are asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Methods {
-    /// Those that the configuration names.
-    Configured,
-    /// Every one that has what it needs.
-    All,
-    /// Just these.
-    Named(Vec<MethodId>),
-}
-
-/// The methods that were typed.
-pub fn parse_methods(names: &[String]) -> anyhow::Result<Methods> {
-    if names.iter().any(|name| name.trim().eq_ignore_ascii_case("all")) {
-        return Ok(Methods::All);
-    }
-    let parse = |name: &String| name.parse::<MethodId>().map_err(anyhow::Error::msg);
-    let methods = names.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(if methods.is_empty() { Methods::Configured } else { Methods::Named(methods) })
 }

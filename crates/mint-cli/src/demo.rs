@@ -9,10 +9,9 @@ use flate2::read::GzDecoder;
 use image::RgbImage;
 use mint_clip::weights::LearnedPrompts;
 use mint_datasets::{ImageSet, LabelledImage, Source};
+use mint_device::Explained;
 use mint_eval::{MethodId, RunConfig};
 use rust_embed::RustEmbed;
-
-use crate::output::Explained;
 
 /// File names of the demo, as errors and records call them.
 pub const WEIGHTS: &str = "demo/clip.safetensors";
@@ -58,7 +57,7 @@ pub fn description() -> String {
 /// What is run if nothing is asked for.
 pub fn default_config() -> RunConfig {
     RunConfig {
-        methods: MethodId::ALL.to_vec(),
+        methods: MethodId::all().collect(),
         views: VIEWS,
         limit: Some(LIMIT),
         ..RunConfig::default()
@@ -105,19 +104,9 @@ pub fn trained(name: &str) -> anyhow::Result<Cow<'static, [u8]>> {
     file(name.strip_prefix("demo/").unwrap_or(name))
 }
 
-/// The trained context.
-pub fn context() -> anyhow::Result<LearnedPrompts> {
-    Ok(LearnedPrompts::from_bytes(Path::new(CONTEXT), trained(CONTEXT)?)?)
-}
-
-/// CoCoOp's trained prompts.
-pub fn cocoop() -> anyhow::Result<LearnedPrompts> {
-    Ok(LearnedPrompts::from_bytes(Path::new(COCOOP), trained(COCOOP)?)?)
-}
-
-/// MaPLe's trained prompts.
-pub fn maple() -> anyhow::Result<LearnedPrompts> {
-    Ok(LearnedPrompts::from_bytes(Path::new(MAPLE), trained(MAPLE)?)?)
+/// Trained prompts, by the name that records call them.
+pub fn prompts(name: &str) -> anyhow::Result<LearnedPrompts> {
+    Ok(LearnedPrompts::from_bytes(Path::new(name), trained(name)?)?)
 }
 
 fn open_set(letter: &str, title: &str) -> anyhow::Result<ImageSet> {

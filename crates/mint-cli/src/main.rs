@@ -1,14 +1,15 @@
 //! Test-time adaptation for CLIP on the command line.
 
 mod args;
-mod backend;
 mod commands;
 mod demo;
+mod hints;
 mod interrupt;
 mod model;
+mod model_source;
 mod output;
 mod progress;
-mod random_weights;
+mod settings;
 mod test_sets;
 
 use std::process::ExitCode;
@@ -33,10 +34,9 @@ fn main() -> ExitCode {
         Some(Command::Predict(args)) => commands::predict::run(&args),
         Some(Command::Datasets(args)) => commands::datasets::run(&args),
         Some(Command::Weights(command)) => commands::weights::run(&command),
-        Some(Command::GpuCheck(args)) => commands::gpu_check::run(&args),
         Some(Command::Report(args)) => commands::report::run(&args),
         Some(Command::Completions { shell }) => {
-            output::completions(shell);
+            commands::completions::run(shell);
             Ok(())
         }
     };

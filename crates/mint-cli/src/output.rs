@@ -3,30 +3,9 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::CommandFactory;
-use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::Cli;
-
-/// An error with a second line that says more, and a third that says what to do.
-#[derive(Debug)]
-pub struct Explained {
-    /// What is wrong.
-    pub problem: String,
-    /// What was seen or looked for.
-    pub detail: String,
-    /// What to do.
-    pub hint: String,
-}
-
-impl std::fmt::Display for Explained {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}\n  {}\nhint: {}", self.problem, self.detail, self.hint)
-    }
-}
-
-impl std::error::Error for Explained {}
+use crate::hints;
 
 /// Sends log messages to standard error; `MINT_LOG` chooses which, such as `debug`.
 pub fn start_logging() {
@@ -36,7 +15,12 @@ pub fn start_logging() {
 
 /// Prints a result. Ends the program if that is not possible.
 pub fn result(text: &str) {
-    checked(writeln!(io::stdout(), "{text}"));
+    result_bytes(format!("{text}\n").as_bytes());
+}
+
+/// [`result`], as it is.
+pub fn result_bytes(bytes: &[u8]) {
+    checked(io::stdout().write_all(bytes));
 }
 
 /// Prints what clap answers instead of a command line: help and the version are results, usage
@@ -70,17 +54,13 @@ pub fn counted(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Prints an error and its causes.
+/// Prints an error, its causes, and what to do.
 pub fn error(error: &anyhow::Error) {
     note(&format!("error: {error}"));
     for cause in error.chain().skip(1) {
         note(&format!("  caused by: {cause}"));
     }
-}
-
-/// Prints a completion script.
-pub fn completions(shell: Shell) {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "mint-cli", &mut script);
-    checked(io::stdout().write_all(&script));
+    if let Some(hint) = hints::hint(error) {
+        note(&format!("hint: {hint}"));
+    }
 }

@@ -7,10 +7,9 @@ use anyhow::{Context, bail};
 use mint_datasets::{
     FolderError, ImageSet, Source, TestSet, duplicate, open_image_folder, read_class_names,
 };
+use mint_device::Explained;
 
-use crate::args::split_names;
 use crate::demo;
-use crate::output::Explained;
 
 /// What was typed.
 #[derive(Debug)]
@@ -34,7 +33,7 @@ pub fn is_demo(set: &ImageSet) -> bool {
 pub fn find(typed: &Typed<'_>) -> anyhow::Result<Vec<ImageSet>> {
     let Typed { test_sets, image_folders, class_names, data } = typed;
     let mut sets: Vec<ImageSet> = Vec::new();
-    let names = test_sets.map(split_names).unwrap_or_default();
+    let names: Vec<&str> = test_sets.iter().flat_map(|typed| split_names(typed)).collect();
     if test_sets.is_some() && names.is_empty() {
         bail!(
             "`--test-sets` names no test set; leave it out for the demo, or name some of {}",
@@ -148,4 +147,9 @@ fn find_test_set(set: TestSet, data: &Path) -> anyhow::Result<ImageSet> {
         }
         other => anyhow::Error::new(other),
     })
+}
+
+/// Splits what was typed at slashes and commas.
+fn split_names(typed: &str) -> impl Iterator<Item = &str> {
+    typed.split(['/', ',']).map(str::trim).filter(|name| !name.is_empty())
 }

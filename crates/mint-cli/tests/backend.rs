@@ -1,5 +1,5 @@
 //! What the program says about GPUs when it was built without CUDA, as the tests build it.
-#![cfg(not(feature = "cuda-lean"))]
+#![cfg(not(feature = "cuda"))]
 
 mod program;
 

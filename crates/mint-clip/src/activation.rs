@@ -3,11 +3,8 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::{gelu, sigmoid};
 
-use crate::config::Activation;
+use crate::config::{Activation, QUICK_GELU};
 use crate::kernels;
-
-/// The factor of QuickGELU.
-pub(crate) const QUICK_GELU: f64 = 1.702;
 
 impl Activation {
     /// Applies the activation elementwise.

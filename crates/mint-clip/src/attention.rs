@@ -11,7 +11,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, DType, Tensor};
 
 use crate::kernels::{self, AttentionShape};
-use crate::linear::{apply, pull_through};
+use crate::linear::{apply, cast, pull_through};
 use crate::precision::{in_single, to_dtype};
 
 /// The four projections of an attention layer.
@@ -179,6 +179,16 @@ impl Attention {
     /// Gradient at the query tokens of [`Attention::project`].
     pub fn query_pullback(&self, gradient: Tensor<3>) -> Tensor<3> {
         pull_through(&self.query, gradient)
+    }
+
+    pub(crate) fn with_dtype(self, dtype: DType) -> Self {
+        Self {
+            query: cast(self.query, dtype),
+            key: cast(self.key, dtype),
+            value: cast(self.value, dtype),
+            output: cast(self.output, dtype),
+            heads: self.heads,
+        }
     }
 
     fn shape(&self, extra: &Option<KeyValue>, mask: Mask) -> AttentionShape {

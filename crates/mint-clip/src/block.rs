@@ -10,11 +10,11 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Int, Tensor};
 
 use crate::attention::{Attention, AttentionTrace, KeyValue, Mask, Projected};
 use crate::config::Activation;
-use crate::linear::{apply, apply_activated, apply_added, pull_through};
+use crate::linear::{apply, apply_activated, apply_added, cast, pull_through};
 use crate::norm::{LayerNorm, NormTrace};
 
 /// `x += attention(ln_1(x)); x += mlp(ln_2(x))`.
@@ -56,56 +56,42 @@ pub struct Prepared {
 impl Prepared {
     /// A range of the batch.
     pub fn narrow(&self, start: usize, length: usize) -> Self {
-        let part = |x: &Tensor<3>| x.clone().narrow(0, start, length);
-        Self {
-            residual: self.residual.clone().narrow(0, start, length),
-            projected: Projected {
-                query: part(&self.projected.query),
-                own: KeyValue {
-                    key: part(&self.projected.own.key),
-                    value: part(&self.projected.own.value),
-                },
-            },
-        }
+        self.map(|x| x.narrow(0, start, length))
     }
 
     /// Some members of the batch, in the given order.
-    pub fn select(&self, indices: Tensor<1, burn::tensor::Int>) -> Self {
-        let part = |x: &Tensor<3>| x.clone().select(0, indices.clone());
+    pub fn select(&self, indices: Tensor<1, Int>) -> Self {
+        self.map(|x| x.select(0, indices.clone()))
+    }
+
+    /// Joins batches.
+    pub fn cat(parts: &[Self]) -> Self {
+        let join = |field: fn(&Self) -> &Tensor<3>| {
+            Tensor::cat(parts.iter().map(|part| field(part).clone()).collect(), 0)
+        };
         Self {
-            residual: self.residual.clone().select(0, indices.clone()),
+            residual: join(|part| &part.residual),
             projected: Projected {
-                query: part(&self.projected.query),
+                query: join(|part| &part.projected.query),
                 own: KeyValue {
-                    key: part(&self.projected.own.key),
-                    value: part(&self.projected.own.value),
+                    key: join(|part| &part.projected.own.key),
+                    value: join(|part| &part.projected.own.value),
                 },
             },
         }
     }
 
-    /// Joins batches.
-    pub fn cat(parts: Vec<Self>) -> Self {
-        let join = |field: &dyn Fn(&Self) -> Tensor<3>| {
-            Tensor::cat(parts.iter().map(field).collect::<Vec<_>>(), 0)
-        };
-        Self {
-            residual: Tensor::cat(parts.iter().map(|part| part.residual.clone()).collect(), 0),
-            projected: Projected {
-                query: join(&|part| part.projected.query.clone()),
-                own: KeyValue {
-                    key: join(&|part| part.projected.own.key.clone()),
-                    value: join(&|part| part.projected.own.value.clone()),
-                },
-            },
-        }
+    fn map(&self, change: impl Fn(Tensor<3>) -> Tensor<3>) -> Self {
+        let Self { residual, projected: Projected { query, own } } = self.clone();
+        let own = KeyValue { key: change(own.key), value: change(own.value) };
+        Self { residual: change(residual), projected: Projected { query: change(query), own } }
     }
 }
 
 /// What [`Block::prepare_pullback`] needs.
 #[derive(Debug, Clone)]
 pub struct PrepareTrace {
-    ln_1: NormTrace,
+    pub(crate) ln_1: NormTrace,
     rows: Rows,
     tokens: usize,
 }
@@ -114,20 +100,29 @@ pub struct PrepareTrace {
 #[derive(Debug, Clone)]
 pub struct FinishTrace {
     attention: AttentionTrace,
-    ln_2: NormTrace,
+    pub(crate) ln_2: NormTrace,
     /// Before the activation. Shape: `[batch, row, 4 width]`.
     hidden: Tensor<3>,
 }
 
-/// Gradient at a [`Prepared`].
-#[derive(Debug, Clone)]
-pub struct PreparedGradient {
-    /// At the residual rows. Shape: `[batch, row, width]`.
-    pub residual: Tensor<3>,
-    /// At the queries. Shape: `[batch, row, width]`.
-    pub query: Tensor<3>,
-    /// At the own keys and values.
-    pub own: KeyValue,
+/// Gradients of the first half of a block.
+#[derive(Debug)]
+pub struct PrepareGradient {
+    /// At the block's input. Shape: `[batch, token, width]`.
+    pub input: Tensor<3>,
+    /// At the output of `ln_1`. Shape: `[batch, token, width]`.
+    pub after_ln_1: Tensor<3>,
+}
+
+/// Gradients of the second half of a block.
+#[derive(Debug)]
+pub struct FinishGradient {
+    /// At the prepared input.
+    pub prepared: Prepared,
+    /// At the extra tokens, if there were any.
+    pub extra: Option<KeyValue>,
+    /// At the output of `ln_2`. Shape: `[batch, row, width]`.
+    pub after_ln_2: Tensor<3>,
 }
 
 impl Block {
@@ -181,30 +176,15 @@ impl Block {
         (output, FinishTrace { attention, ln_2, hidden })
     }
 
-    /// Gradient at a block's input. Shape: `[batch, token, width]`.
-    pub fn prepare_pullback(&self, trace: &PrepareTrace, gradient: PreparedGradient) -> Tensor<3> {
-        let rows = trace.rows.spread(gradient.residual.clone(), trace.tokens);
-        let normalized = self.projection_pullback(trace, gradient);
-        rows + self.ln_1.pullback(&trace.ln_1, normalized)
-    }
-
-    /// Gradient behind `ln_1` from those at queries, keys and values.
-    fn projection_pullback(&self, trace: &PrepareTrace, gradient: PreparedGradient) -> Tensor<3> {
-        let query_tokens = self.attention.query_pullback(gradient.query);
-        let (key_tokens, value_tokens) = self.attention.key_value_pullback(gradient.own);
-        trace.rows.spread(query_tokens, trace.tokens) + key_tokens + value_tokens
-    }
-
-    /// [`Block::prepare_pullback`] with the gradient at `ln_1`'s gain and offset `[2, width]`.
-    pub fn prepare_pullback_norm(
-        &self,
-        trace: &PrepareTrace,
-        gradient: PreparedGradient,
-    ) -> (Tensor<3>, Tensor<2>) {
-        let rows = trace.rows.spread(gradient.residual.clone(), trace.tokens);
-        let normalized = self.projection_pullback(trace, gradient);
-        let at_norm = self.ln_1.parameter_pullback(&trace.ln_1, normalized.clone());
-        (rows + self.ln_1.pullback(&trace.ln_1, normalized), at_norm)
+    /// Gradients of [`Block::prepare`] from the gradient at its result.
+    pub fn prepare_pullback(&self, trace: &PrepareTrace, gradient: Prepared) -> PrepareGradient {
+        let Prepared { residual, projected } = gradient;
+        let residual = trace.rows.spread(residual, trace.tokens);
+        let query_tokens = self.attention.query_pullback(projected.query);
+        let (key_tokens, value_tokens) = self.attention.key_value_pullback(projected.own);
+        let after_ln_1 = trace.rows.spread(query_tokens, trace.tokens) + key_tokens + value_tokens;
+        let input = residual + self.ln_1.pullback(&trace.ln_1, after_ln_1.clone());
+        PrepareGradient { input, after_ln_1 }
     }
 
     /// Gradient at a block's input where only its keys and values were used.
@@ -213,56 +193,27 @@ impl Block {
         self.ln_1.pullback(&trace.ln_1, key_tokens + value_tokens)
     }
 
-    /// Gradients at the prepared input and the extra tokens, from the gradient at the output.
-    pub fn finish_pullback(
-        &self,
-        trace: &FinishTrace,
-        gradient: Tensor<3>,
-    ) -> (PreparedGradient, Option<KeyValue>) {
-        let residual = self.mlp_pullback(trace, gradient);
-        self.attention_pullback(trace, residual)
-    }
-
-    /// [`Block::finish_pullback`] with the gradient at `ln_2`'s gain and offset `[2, width]`.
-    pub fn finish_pullback_norm(
-        &self,
-        trace: &FinishTrace,
-        gradient: Tensor<3>,
-    ) -> (PreparedGradient, Tensor<2>) {
-        let normalized = self.mlp_inner_pullback(trace, gradient.clone());
-        let at_norm = self.ln_2.parameter_pullback(&trace.ln_2, normalized.clone());
-        let residual = gradient + self.ln_2.pullback(&trace.ln_2, normalized);
-        (self.attention_pullback(trace, residual).0, at_norm)
-    }
-
-    /// Gradients at the prepared input and the extra tokens, from the gradient behind the attention.
-    fn attention_pullback(
-        &self,
-        trace: &FinishTrace,
-        residual: Tensor<3>,
-    ) -> (PreparedGradient, Option<KeyValue>) {
+    /// Gradients of [`Block::finish`] from the gradient at its output `[batch, row, width]`.
+    pub fn finish_pullback(&self, trace: &FinishTrace, gradient: Tensor<3>) -> FinishGradient {
+        let activated = pull_through(&self.mlp_out, gradient.clone());
+        let hidden = self.activation.pullback(&trace.hidden, activated);
+        let after_ln_2 = pull_through(&self.mlp_in, hidden);
+        let residual = gradient + self.ln_2.pullback(&trace.ln_2, after_ln_2.clone());
         let heads = pull_through(&self.attention.output, residual.clone());
         let attention = self.attention.attend_pullback(&trace.attention, heads);
-        let prepared = PreparedGradient { residual, query: attention.query, own: attention.own };
-        (prepared, attention.extra)
+        let projected = Projected { query: attention.query, own: attention.own };
+        let prepared = Prepared { residual, projected };
+        FinishGradient { prepared, extra: attention.extra, after_ln_2 }
     }
 
-    /// Gradient at the extra tokens alone, from the gradient at the output.
-    pub fn finish_pullback_extra(&self, trace: &FinishTrace, gradient: Tensor<3>) -> KeyValue {
-        let residual = self.mlp_pullback(trace, gradient);
-        self.attention_pullback(trace, residual).1.expect("there were extra tokens")
-    }
-
-    /// Gradient between attention and MLP from the gradient at the output.
-    fn mlp_pullback(&self, trace: &FinishTrace, gradient: Tensor<3>) -> Tensor<3> {
-        let normalized = self.mlp_inner_pullback(trace, gradient.clone());
-        gradient + self.ln_2.pullback(&trace.ln_2, normalized)
-    }
-
-    /// Gradient behind `ln_2` from the gradient at the output.
-    fn mlp_inner_pullback(&self, trace: &FinishTrace, gradient: Tensor<3>) -> Tensor<3> {
-        let activated = pull_through(&self.mlp_out, gradient);
-        pull_through(&self.mlp_in, self.activation.pullback(&trace.hidden, activated))
+    /// The block with linear layers of another type.
+    pub(crate) fn with_dtype(self, dtype: DType) -> Self {
+        Self {
+            attention: self.attention.with_dtype(dtype),
+            mlp_in: cast(self.mlp_in, dtype),
+            mlp_out: cast(self.mlp_out, dtype),
+            ..self
+        }
     }
 }
 

@@ -106,6 +106,9 @@ pub const HEAD_WIDTH: usize = 64;
 /// Added to the variance in every LayerNorm of every published CLIP.
 pub const LAYER_NORM_EPSILON: f64 = 1e-5;
 
+/// The factor of QuickGELU.
+pub(crate) const QUICK_GELU: f64 = 1.702;
+
 /// Activation of an MLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Activation {

@@ -4,9 +4,8 @@ use std::ops::Range;
 
 use burn::tensor::{Int, Tensor};
 
-use crate::block::Prepared;
 use crate::lanes::Lanes;
-use crate::vision::{PassConfig, ResumeTrace, UnpromptedPass, VisionTower};
+use crate::vision::{PassConfig, PromptEntry, ResumeTrace, UnpromptedPass, VisionTower};
 
 /// An image tower that spreads views over the lanes of the machine.
 #[derive(Debug, Clone)]
@@ -15,11 +14,10 @@ pub struct ImageEncoder {
     lanes: Lanes,
 }
 
-/// What [`ImageEncoder::pullback`] needs: one trace a job.
+/// What [`ImageEncoder::pullback`] needs: one trace per job.
 #[derive(Debug)]
 pub struct ImageTrace {
     jobs: Vec<(Range<usize>, ResumeTrace)>,
-    prompted_block: usize,
 }
 
 impl ImageEncoder {
@@ -82,58 +80,53 @@ impl ImageEncoder {
         let class_tokens = |level: usize| {
             Tensor::cat(passes.iter().map(|pass| pass.class_tokens[level].clone()).collect(), 0)
         };
+        let entries: Vec<_> = passes.iter().map(|pass| pass.entry.clone()).collect();
         UnpromptedPass {
             class_tokens: (0..config.levels.len()).map(class_tokens).collect(),
             embeddings: Tensor::cat(passes.iter().map(|pass| pass.embeddings.clone()).collect(), 0),
-            prepared: Prepared::cat(passes.into_iter().map(|pass| pass.prepared).collect()),
+            entry: PromptEntry::cat(&entries),
         }
     }
 
     /// Embeddings with prompts; see [`VisionTower::resume`].
-    pub fn resume(
-        &self,
-        prepared: &Prepared,
-        prompts: Tensor<3>,
-        prompted_block: usize,
-    ) -> Tensor<2> {
+    pub fn resume(&self, entry: &PromptEntry, prompts: Tensor<3>) -> Tensor<2> {
         let jobs = self.view_jobs(prompts.dims()[0]);
         let embeddings = self.lanes.map(jobs, |views| {
-            let prepared = prepared.narrow(views.start, views.len());
+            let entry = entry.narrow(views.start, views.len());
             let prompts = prompts.clone().narrow(0, views.start, views.len());
-            self.tower.resume(prepared, prompts, prompted_block)
+            self.tower.resume(entry, prompts)
         });
         Tensor::cat(embeddings, 0)
     }
 
-    /// [`ImageEncoder::resume`] for some of the prepared views, keeping what the pullback needs.
+    /// [`ImageEncoder::resume`] for some of the views, keeping what the pullback needs.
     ///
     /// Shapes: views `[chosen]`, prompts `[chosen, 2, width]`, result `[chosen, embed]`.
     pub fn resume_traced(
         &self,
-        prepared: &Prepared,
+        entry: &PromptEntry,
         views: Tensor<1, Int>,
         prompts: Tensor<3>,
-        prompted_block: usize,
     ) -> (Tensor<2>, ImageTrace) {
-        let prepared = prepared.select(views);
+        let entry = entry.select(views);
         let jobs = self.traced_jobs(prompts.dims()[0]);
         let passes = self.lanes.map(jobs, |views| {
-            let prepared = prepared.narrow(views.start, views.len());
+            let entry = entry.narrow(views.start, views.len());
             let prompts = prompts.clone().narrow(0, views.start, views.len());
-            let (embeddings, trace) = self.tower.resume_traced(prepared, prompts, prompted_block);
+            let (embeddings, trace) = self.tower.resume_traced(entry, prompts);
             (embeddings, (views, trace))
         });
         let (embeddings, jobs) = passes.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
-        (Tensor::cat(embeddings, 0), ImageTrace { jobs, prompted_block })
+        (Tensor::cat(embeddings, 0), ImageTrace { jobs })
     }
 
     /// Gradient at the prompts from the gradient at the embeddings.
     ///
     /// Shapes: `[chosen, embed] -> [chosen, 2, width]`.
     pub fn pullback(&self, trace: &ImageTrace, gradient: Tensor<2>) -> Tensor<3> {
-        let prompts = self.lanes.map(trace.jobs.iter().collect(), |(views, trace_of_job)| {
+        let prompts = self.lanes.map(trace.jobs.iter().collect(), |(views, trace)| {
             let gradient = gradient.clone().narrow(0, views.start, views.len());
-            self.tower.resume_pullback(trace_of_job, gradient, trace.prompted_block)
+            self.tower.resume_pullback(trace, gradient)
         });
         Tensor::cat(prompts, 0)
     }

@@ -2,14 +2,23 @@
 
 use burn::module::Param;
 use burn::nn::Linear;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use crate::config::Activation;
 use crate::kernels;
+use crate::precision::to_dtype;
 
 /// A linear layer from its weight `[in, out]` and bias `[out]`.
 pub(crate) fn frozen_linear(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Linear {
     Linear { weight: Param::from_tensor(weight), bias: bias.map(Param::from_tensor) }
+}
+
+/// The layer with numbers of another type.
+pub(crate) fn cast(layer: Linear, dtype: DType) -> Linear {
+    Linear {
+        weight: Param::from_tensor(to_dtype(layer.weight.val(), dtype)),
+        bias: layer.bias.map(|bias| Param::from_tensor(to_dtype(bias.val(), dtype))),
+    }
 }
 
 /// `x w + bias`. Shapes: `[batch, token, in] -> [batch, token, out]`.

@@ -5,18 +5,8 @@
 //! embeddings, gradients) are in single precision, as mixed precision has it elsewhere. In a tower
 //! of single precision nothing is converted.
 
-use burn::module::Param;
-use burn::nn::Linear;
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
-
-use crate::attention::Attention;
-use crate::block::Block;
-use crate::clip::Clip;
-use crate::image_encoder::ImageEncoder;
-use crate::text::TextTower;
-use crate::text_encoder::TextEncoder;
-use crate::vision::VisionTower;
 
 /// Type of the numbers in the towers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -51,6 +41,21 @@ impl std::fmt::Display for Precision {
         })
     }
 }
+
+impl std::str::FromStr for Precision {
+    type Err = UnknownPrecision;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPrecision> {
+        let all = [Self::F32, Self::F16, Self::Bf16];
+        let found = all.into_iter().find(|precision| precision.to_string() == name);
+        found.ok_or_else(|| UnknownPrecision(name.to_owned()))
+    }
+}
+
+/// A name that is not that of a precision.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not one of f32, f16, bf16")]
+pub struct UnknownPrecision(String);
 
 /// Converts, unless there is nothing to convert.
 pub(crate) fn to_dtype<const D: usize>(x: Tensor<D>, dtype: DType) -> Tensor<D> {
@@ -100,75 +105,5 @@ impl GradientScale {
             None => gradient,
             Some(factor) => in_single(gradient) / factor.clone().reshape([1; D]),
         }
-    }
-}
-
-impl Clip {
-    /// The model with towers of another precision.
-    pub fn with_precision(self, precision: Precision) -> Self {
-        let dtype = precision.dtype();
-        let image = self.image.tower().clone().with_dtype(dtype);
-        let text = self.text.tower().clone().with_dtype(dtype);
-        Self {
-            image: ImageEncoder::new(image, self.image.lanes().clone()),
-            text: TextEncoder::new(text, self.text.lanes().clone()),
-            ..self
-        }
-    }
-}
-
-impl VisionTower {
-    /// Type of the linear layers.
-    pub(crate) fn dtype(&self) -> DType {
-        self.patch_embedding.weight.val().dtype()
-    }
-
-    fn with_dtype(self, dtype: DType) -> Self {
-        Self {
-            patch_embedding: linear(self.patch_embedding, dtype),
-            blocks: self.blocks.into_iter().map(|block| block.with_dtype(dtype)).collect(),
-            projection: linear(self.projection, dtype),
-            ..self
-        }
-    }
-}
-
-impl TextTower {
-    /// Type of the linear layers.
-    pub(crate) fn dtype(&self) -> DType {
-        self.projection.weight.val().dtype()
-    }
-
-    fn with_dtype(self, dtype: DType) -> Self {
-        Self {
-            blocks: self.blocks.into_iter().map(|block| block.with_dtype(dtype)).collect(),
-            projection: linear(self.projection, dtype),
-            ..self
-        }
-    }
-}
-
-impl Block {
-    fn with_dtype(self, dtype: DType) -> Self {
-        let Attention { query, key, value, output, heads } = self.attention;
-        Self {
-            attention: Attention {
-                query: linear(query, dtype),
-                key: linear(key, dtype),
-                value: linear(value, dtype),
-                output: linear(output, dtype),
-                heads,
-            },
-            mlp_in: linear(self.mlp_in, dtype),
-            mlp_out: linear(self.mlp_out, dtype),
-            ..self
-        }
-    }
-}
-
-fn linear(layer: Linear, dtype: DType) -> Linear {
-    Linear {
-        weight: Param::from_tensor(to_dtype(layer.weight.val(), dtype)),
-        bias: layer.bias.map(|bias| Param::from_tensor(to_dtype(bias.val(), dtype))),
     }
 }

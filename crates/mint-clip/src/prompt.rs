@@ -39,6 +39,13 @@ pub struct ContextPlaces {
     pub after: usize,
 }
 
+impl ContextPlaces {
+    /// All vectors before the name.
+    pub fn leading(vectors: usize) -> Self {
+        Self { before: vectors, after: 0 }
+    }
+}
+
 /// The prompts of all classes, divided into a shared prefix and suffixes grouped by length.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PromptSet {

@@ -7,11 +7,11 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use crate::attention::{KeyValue, Mask};
-use crate::block::{Block, FinishTrace, PrepareTrace, Rows};
-use crate::linear::pull_through;
+use crate::block::{Block, FinishGradient, FinishTrace, PrepareTrace, Rows};
+use crate::linear::{cast, pull_through};
 use crate::norm::{LayerNorm, NormTrace};
 use crate::precision::{in_single, to_dtype};
 use crate::prompt::Item;
@@ -147,9 +147,10 @@ impl TextTower {
         for ((block, (prepare_trace, finish_trace)), key_value) in steps.rev() {
             gradient = Some(match (gradient, finish_trace) {
                 (Some(gradient), Some(finish_trace)) => {
-                    let (mut prepared, _) = block.finish_pullback(finish_trace, gradient);
-                    prepared.own = prepared.own + key_value.with_dtype(self.dtype());
-                    block.prepare_pullback(prepare_trace, prepared)
+                    let mut prepared = block.finish_pullback(finish_trace, gradient).prepared;
+                    let own = prepared.projected.own;
+                    prepared.projected.own = own + key_value.with_dtype(self.dtype());
+                    block.prepare_pullback(prepare_trace, prepared).input
                 }
                 _ => block.key_value_pullback(prepare_trace, key_value.with_dtype(self.dtype())),
             });
@@ -208,12 +209,27 @@ impl TextTower {
         }
         let mut prefix = Vec::with_capacity(self.blocks.len());
         for (block, (prepare_trace, finish_trace)) in self.blocks.iter().zip(&trace.blocks).rev() {
-            let (prepared, extra) = block.finish_pullback(finish_trace, gradient);
+            let FinishGradient { prepared, extra, .. } =
+                block.finish_pullback(finish_trace, gradient);
             prefix.push(extra.expect("suffixes attend to a prefix").sum_batch());
-            gradient = block.prepare_pullback(prepare_trace, prepared);
+            gradient = block.prepare_pullback(prepare_trace, prepared).input;
         }
         prefix.reverse();
         SuffixGradient { prefix, tokens: gradient }
+    }
+
+    /// Type of the linear layers.
+    pub(crate) fn dtype(&self) -> DType {
+        self.projection.weight.val().dtype()
+    }
+
+    /// The tower with linear layers of another type.
+    pub(crate) fn with_dtype(self, dtype: DType) -> Self {
+        Self {
+            blocks: self.blocks.into_iter().map(|block| block.with_dtype(dtype)).collect(),
+            projection: cast(self.projection, dtype),
+            ..self
+        }
     }
 
     fn is_last(&self, index: usize) -> bool {

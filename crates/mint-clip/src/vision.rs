@@ -2,11 +2,11 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Int, Tensor};
 
 use crate::attention::Mask;
-use crate::block::{Block, FinishTrace, PrepareTrace, Prepared, Rows};
-use crate::linear::pull_through;
+use crate::block::{Block, FinishGradient, FinishTrace, PrepareTrace, Prepared, Rows};
+use crate::linear::{cast, pull_through};
 use crate::norm::{LayerNorm, NormTrace};
 use crate::precision::{GradientScale, in_single, to_dtype};
 
@@ -51,13 +51,41 @@ pub struct UnpromptedPass {
     pub class_tokens: Vec<Tensor<2>>,
     /// Embeddings, not normalised. Shape: `[view, embed]`.
     pub embeddings: Tensor<2>,
-    /// Input of the prompted block, which a prompted pass starts from.
-    pub prepared: Prepared,
+    /// What a prompted pass starts from.
+    pub entry: PromptEntry,
+}
+
+/// Where prompts enter a tower: a block, and its input from a pass over views.
+#[derive(Debug, Clone)]
+pub struct PromptEntry {
+    /// 0-based.
+    block: usize,
+    prepared: Prepared,
+}
+
+impl PromptEntry {
+    /// A range of the views.
+    pub fn narrow(&self, start: usize, length: usize) -> Self {
+        Self { prepared: self.prepared.narrow(start, length), ..*self }
+    }
+
+    /// Some of the views, in the given order. Shape: `[view]`.
+    pub fn select(&self, views: Tensor<1, Int>) -> Self {
+        Self { prepared: self.prepared.select(views), ..*self }
+    }
+
+    /// Joins the views of one tower's passes.
+    pub(crate) fn cat(parts: &[Self]) -> Self {
+        let prepared: Vec<Prepared> = parts.iter().map(|part| part.prepared.clone()).collect();
+        Self { block: parts[0].block, prepared: Prepared::cat(&prepared) }
+    }
 }
 
 /// What [`VisionTower::resume_pullback`] needs.
 #[derive(Debug, Clone)]
 pub struct ResumeTrace {
+    /// 0-based.
+    prompted_block: usize,
     prompted: FinishTrace,
     later: Vec<(PrepareTrace, FinishTrace)>,
     ln_post: NormTrace,
@@ -75,7 +103,7 @@ impl VisionTower {
         self.head(x)
     }
 
-    /// [`VisionTower::forward`] with prompts in the first blocks: `prompts[0]` stands behind the
+    /// [`VisionTower::forward`] with prompts in the first blocks: `prompts[0]` follows the
     /// image's tokens, and `prompts[k]` takes its place before block `k` (0-based).
     ///
     /// Source: Khattak et al., *MaPLe: Multi-modal Prompt Learning* (2023), section 3.2. The
@@ -120,35 +148,30 @@ impl VisionTower {
     pub fn unprompted_pass(&self, pixels: Tensor<4>, config: &PassConfig) -> UnpromptedPass {
         let mut x = self.embed(pixels);
         let mut class_tokens = Vec::with_capacity(config.levels.len());
-        let mut prompted = None;
+        let mut entry = None;
         for (index, block) in self.blocks.iter().enumerate() {
             let prepared = block.prepare(x, self.rows(index));
             if index == config.prompted_block {
-                prompted = Some(prepared.clone());
+                entry = Some(PromptEntry { block: index, prepared: prepared.clone() });
             }
             x = block.finish(prepared, None, Mask::None);
             if config.levels.contains(&index) {
                 class_tokens.push(in_single(class_token(x.clone()).squeeze_dim(1)));
             }
         }
-        let prepared = prompted.expect("the prompted block is one of the tower's");
-        UnpromptedPass { class_tokens, embeddings: self.head(x), prepared }
+        let entry = entry.expect("the prompted block is one of the tower's");
+        UnpromptedPass { class_tokens, embeddings: self.head(x), entry }
     }
 
     /// Embeddings with prompts, from the prompted block on.
     ///
     /// Row 0 of a view's prompt becomes an extra key token, row 1 an extra value token.
     /// Shapes: prompts `[view, 2, width]`, result `[view, embed]`, not normalised.
-    pub fn resume(
-        &self,
-        prepared: Prepared,
-        prompts: Tensor<3>,
-        prompted_block: usize,
-    ) -> Tensor<2> {
-        let (block, later) = self.split_blocks(prompted_block);
+    pub fn resume(&self, entry: PromptEntry, prompts: Tensor<3>) -> Tensor<2> {
+        let (block, later) = self.split_blocks(entry.block);
         let prompts = to_dtype(prompts, self.dtype());
         let extra = block.attention.key_value(row(&prompts, 0), row(&prompts, 1));
-        let mut x = block.finish(prepared, Some(extra), Mask::None);
+        let mut x = block.finish(entry.prepared, Some(extra), Mask::None);
         for (index, block) in later {
             x = block.forward(x, self.rows(index), Mask::None);
         }
@@ -158,10 +181,10 @@ impl VisionTower {
     /// [`VisionTower::resume`], keeping what the pullback needs.
     pub fn resume_traced(
         &self,
-        prepared: Prepared,
+        entry: PromptEntry,
         prompts: Tensor<3>,
-        prompted_block: usize,
     ) -> (Tensor<2>, ResumeTrace) {
+        let PromptEntry { block: prompted_block, prepared } = entry;
         let (block, rest) = self.split_blocks(prompted_block);
         let prompts = to_dtype(prompts, self.dtype());
         let extra = block.attention.key_value(row(&prompts, 0), row(&prompts, 1));
@@ -174,30 +197,41 @@ impl VisionTower {
             x = output;
         }
         let (embeddings, ln_post) = self.head_traced(x);
-        (embeddings, ResumeTrace { prompted, later, ln_post })
+        (embeddings, ResumeTrace { prompted_block, prompted, later, ln_post })
     }
 
     /// Gradient at the prompts from the gradient at the embeddings.
     ///
     /// Shapes: `[view, embed] -> [view, 2, width]`.
-    pub fn resume_pullback(
-        &self,
-        trace: &ResumeTrace,
-        gradient: Tensor<2>,
-        prompted_block: usize,
-    ) -> Tensor<3> {
-        let (prompted, later) = self.split_blocks(prompted_block);
+    pub fn resume_pullback(&self, trace: &ResumeTrace, gradient: Tensor<2>) -> Tensor<3> {
+        let (prompted, later) = self.split_blocks(trace.prompted_block);
         let scale = GradientScale::new(&gradient, self.dtype());
         let gradient = pull_through(&self.projection, scale.apply(gradient).unsqueeze_dim(1));
         let mut gradient = self.ln_post.pullback(&trace.ln_post, gradient);
         let blocks: Vec<&Block> = later.map(|(_, block)| block).collect();
         for (block, (prepare_trace, finish_trace)) in blocks.iter().zip(&trace.later).rev() {
-            let (prepared, _) = block.finish_pullback(finish_trace, gradient);
-            gradient = block.prepare_pullback(prepare_trace, prepared);
+            let FinishGradient { prepared, .. } = block.finish_pullback(finish_trace, gradient);
+            gradient = block.prepare_pullback(prepare_trace, prepared).input;
         }
-        let extra = prompted.finish_pullback_extra(&trace.prompted, gradient);
+        let FinishGradient { extra, .. } = prompted.finish_pullback(&trace.prompted, gradient);
+        let extra = extra.expect("the prompted block had extra tokens");
         let (key_token, value_token) = prompted.attention.key_value_pullback(extra);
         scale.undo(Tensor::cat(vec![key_token, value_token], 1))
+    }
+
+    /// Type of the linear layers.
+    pub(crate) fn dtype(&self) -> DType {
+        self.patch_embedding.weight.val().dtype()
+    }
+
+    /// The tower with linear layers of another type.
+    pub(crate) fn with_dtype(self, dtype: DType) -> Self {
+        Self {
+            patch_embedding: cast(self.patch_embedding, dtype),
+            blocks: self.blocks.into_iter().map(|block| block.with_dtype(dtype)).collect(),
+            projection: cast(self.projection, dtype),
+            ..self
+        }
     }
 
     /// Pixels as rows of patches. Shape: `[view, patch, 3 * patch * patch]`.
@@ -227,7 +261,7 @@ impl VisionTower {
         if index + 1 == self.blocks.len() { Rows::Only(CLASS_TOKEN) } else { Rows::All }
     }
 
-    /// The prompted block, and the blocks behind it with their indices.
+    /// The prompted block, and the blocks after it with their indices.
     fn split_blocks(&self, prompted: usize) -> (&Block, impl Iterator<Item = (usize, &Block)>) {
         (&self.blocks[prompted], self.blocks.iter().enumerate().skip(prompted + 1))
     }

@@ -1,12 +1,10 @@
 //! All views and all texts at once, as devices get them that are parallel inside, give what many
 //! small jobs give.
 
-mod small_clip;
-
 use burn::tensor::{Device, Tensor, TensorData};
 use mint_clip::{Clip, ContextPlaces, Lanes, PassConfig, PromptSet, Tokenizer};
+use mint_fixtures::{small_clip, small_clip_in, tensor, values};
 use mint_golden::{Bound, Recording, assert_close};
-use small_clip::{small_clip, small_clip_in, tensor, values};
 
 fn uneven<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     let count = shape.iter().product::<usize>();
@@ -58,7 +56,7 @@ fn views_at_once_keep_embeddings_and_gradients() {
         let pass = clip.image.unprompted_pass(pixels.clone(), &config);
         let chosen = Tensor::from_ints([2, 9, 11, 4, 15], &Device::flex());
         let prompts = uneven([5, 2, 128]);
-        let (embeddings, trace) = clip.image.resume_traced(&pass.prepared, chosen, prompts, 0);
+        let (embeddings, trace) = clip.image.resume_traced(&pass.entry, chosen, prompts);
         let at_prompts = clip.image.pullback(&trace, uneven([5, 64]));
         let (_, at_norms) = clip
             .image

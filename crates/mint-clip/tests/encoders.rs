@@ -1,13 +1,11 @@
 //! Both towers, layer by layer, against the official implementation.
 
-mod small_clip;
-
 use mint_clip::attention::Mask;
 use mint_clip::block::Rows;
 use mint_clip::prompt::{Item, class_text};
-use mint_clip::{ContextPlaces, PassConfig, PromptSet, Tokenizer, normalize};
+use mint_clip::{ContextPlaces, PassConfig, PromptSet, normalize};
+use mint_fixtures::{small_clip, tensor, values};
 use mint_golden::{Bound, Recording, assert_close};
-use small_clip::{small_clip, tensor, values};
 
 /// Prints and checks the largest difference.
 #[track_caller]
@@ -81,7 +79,7 @@ fn the_text_tower_matches_for_every_placement_of_the_context() {
     let clip = small_clip();
     let recording = Recording::open("text_encoder");
     let names = class_names(&recording);
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let check_features = |tag: &str, features| {
         check(
             &format!("{tag} features"),
@@ -90,8 +88,8 @@ fn the_text_tower_matches_for_every_placement_of_the_context() {
         );
     };
     for (tag, places) in [
-        ("end", ContextPlaces { before: 4, after: 0 }),
-        ("a_photo_of_a", ContextPlaces { before: 4, after: 0 }),
+        ("end", ContextPlaces::leading(4)),
+        ("a_photo_of_a", ContextPlaces::leading(4)),
         ("middle", ContextPlaces { before: 2, after: 2 }),
         ("photo_of_CLS_in_style", ContextPlaces { before: 4, after: 2 }),
     ] {
@@ -121,7 +119,7 @@ fn the_text_tower_matches_for_every_placement_of_the_context() {
 fn context_from_words_is_their_token_embeddings() {
     let clip = small_clip();
     let recording = Recording::open("text_encoder");
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let ids = tokenizer.encode(&class_text("a_photo_of_a"));
     let context = clip.text.tower().token_rows(&ids);
     assert_close("context", &values(context), &recording.floats("a_photo_of_a.ctx"), Bound::EXACT);

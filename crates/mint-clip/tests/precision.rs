@@ -1,11 +1,9 @@
 //! Towers in half precision beside those in single precision: outputs and gradients.
 
-mod small_clip;
-
 use burn::tensor::{Device, Tensor, TensorData};
 use mint_clip::{Clip, ContextPlaces, PassConfig, Precision, PromptSet, Tokenizer};
+use mint_fixtures::{small_clip, tensor, values};
 use mint_golden::Recording;
-use small_clip::{small_clip, tensor, values};
 
 /// Largest difference, relative to the largest value.
 fn difference<const D: usize>(half: Tensor<D>, single: Tensor<D>) -> f32 {
@@ -39,11 +37,11 @@ fn outputs(clip: &Clip, gradient_factor: f64) -> Outputs {
     let prompts = uneven([16, 2, 128]);
     let all = Tensor::from_ints([0, 3, 5], &Device::flex());
     let chosen = prompts.narrow(0, 0, 3);
-    let (_, trace) = clip.image.resume_traced(&pass.prepared, all, chosen, 0);
+    let (_, trace) = clip.image.resume_traced(&pass.entry, all, chosen);
     let at_images = uneven([3, 64]) * gradient_factor;
     let tokenizer = Tokenizer::clip(77);
     let names = ["tabby cat", "astronaut", "great white shark"].map(str::to_owned);
-    let places = ContextPlaces { before: 4, after: 0 };
+    let places = ContextPlaces::leading(4);
     let texts = PromptSet::with_context(&tokenizer, &names, places).expect("prompts fit");
     let context = tensor::<2>(&Recording::open("mint_seq"), "init.ctx");
     let (features, text_trace) = clip.text.forward_traced(&texts, &context);

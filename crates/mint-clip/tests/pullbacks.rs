@@ -1,12 +1,10 @@
 //! The hand-written pullbacks against Burn's autodiff through the plain forward passes.
 
-mod small_clip;
-
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use mint_clip::attention::KeyValue;
-use mint_clip::{Activation, Clip, ContextPlaces, PassConfig, PromptSet, Tokenizer};
+use mint_clip::{Activation, Clip, ContextPlaces, PassConfig, PromptSet};
+use mint_fixtures::{small_clip, tensor, values};
 use mint_golden::{Bound, Recording, assert_close};
-use small_clip::{small_clip, tensor, values};
 
 /// Weights of a scalar function of a tensor, so that every output matters differently.
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
@@ -19,7 +17,7 @@ fn names() -> Vec<String> {
 }
 
 fn check_context_gradient(clip: &Clip, places: ContextPlaces) {
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let prompts = PromptSet::with_context(&tokenizer, &names(), places).expect("prompts fit");
     let context = random([prompts.n_context(), clip.config.text.width]) * 0.3;
     let output_gradient = random([prompts.n_classes(), clip.config.embed_dim]);
@@ -50,7 +48,7 @@ fn the_images_pullback_is_autodiffs_gradient_at_the_prompts() {
     let clip = small_clip();
     let pixels = tensor::<4>(&Recording::open("pixels"), "img0");
     let layers = clip.config.vision.layers;
-    // The first block is the official one; the last has no blocks behind it.
+    // The first block is the official one; the last has no blocks after it.
     for prompted_block in [0, 5, layers - 1] {
         let config = PassConfig { levels: vec![layers - 1], prompted_block };
         let pass = clip.image.unprompted_pass(pixels.clone(), &config);
@@ -58,17 +56,12 @@ fn the_images_pullback_is_autodiffs_gradient_at_the_prompts() {
         let prompts = random([5, 2, clip.config.vision.width]);
         let output_gradient = random([5, clip.config.embed_dim]);
 
-        let (embeddings, trace) = clip.image.resume_traced(
-            &pass.prepared,
-            views.clone(),
-            prompts.clone(),
-            prompted_block,
-        );
+        let (embeddings, trace) =
+            clip.image.resume_traced(&pass.entry, views.clone(), prompts.clone());
         let ours = clip.image.pullback(&trace, output_gradient.clone());
 
         let leaf = prompts.autodiff().require_grad();
-        let prepared = pass.prepared.select(views);
-        let plain = clip.image.tower().resume(prepared, leaf.clone(), prompted_block);
+        let plain = clip.image.tower().resume(pass.entry.select(views), leaf.clone());
         let difference = assert_close(
             "forward",
             &values(embeddings),

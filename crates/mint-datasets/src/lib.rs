@@ -26,6 +26,8 @@ mod imagenet;
 mod test_set;
 mod walk;
 
+pub use image;
+
 pub use class_names::{ClassNamesError, duplicate, quoted, read_class_names};
 pub use decode::{DecodeError, decode};
 pub use folder_error::FolderError;
@@ -33,3 +35,7 @@ pub use image_folder::open_image_folder;
 pub use image_set::{ImageError, ImageSet, LabelledImage, Order, Source};
 pub use imagenet::{Class, ImageNet};
 pub use test_set::{FolderNames, TestSet, UnknownTestSet};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

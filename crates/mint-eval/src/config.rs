@@ -21,7 +21,7 @@ pub struct RunConfig {
     pub views: usize,
     /// Decides the order of the images and every random view.
     pub seed: u64,
-    /// At most so many images of each set, the first in their order.
+    /// At most this many images of each set, the first in their order.
     pub limit: Option<usize>,
     /// Order of the images. MINT remembers, so its results depend on it.
     pub order: ImageOrder,
@@ -195,23 +195,26 @@ pub struct Shard {
     pub count: usize,
 }
 
-impl FromStr for Shard {
-    type Err = String;
+/// A text that is not a part of a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a part such as `0/4`, counted from 0")]
+pub struct NotAShard(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Shard {
+    type Err = NotAShard;
+
+    fn from_str(text: &str) -> Result<Self, NotAShard> {
         let parts = text.split_once('/').and_then(|(index, count)| {
             Some(Shard { index: index.parse().ok()?, count: count.parse().ok()? })
         });
-        parts
-            .filter(|shard| shard.index < shard.count)
-            .ok_or_else(|| format!("`{text}` is not a part such as `0/4`, counted from 0"))
+        parts.filter(|shard| shard.index < shard.count).ok_or_else(|| NotAShard(text.to_owned()))
     }
 }
 
 impl TryFrom<String> for Shard {
-    type Error = String;
+    type Error = NotAShard;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, NotAShard> {
         text.parse()
     }
 }
@@ -227,9 +230,10 @@ const MOST_VIEWS: usize = 4096;
 
 /// A configuration that makes no sense.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// There is nothing to run.
-    #[error("no method is left to run; name one with `--method`")]
+    #[error("no method is left to run")]
     NoMethod,
     /// A method is named twice.
     #[error("`{}` is named twice among the methods", .0.name())]

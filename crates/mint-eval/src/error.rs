@@ -10,9 +10,11 @@ use mint_tuner::MethodError;
 use crate::loader::LoadError;
 use crate::method_id::MethodId;
 use crate::run_info::{Difference, Versions};
+use crate::session::SessionError;
 
 /// Why an evaluation stopped.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EvalError {
     /// A method cannot run.
     #[error("{} on {place}", method.title())]
@@ -25,7 +27,7 @@ pub enum EvalError {
         source: MethodError,
     },
     /// An image cannot be used, and the run is strict.
-    #[error("an image cannot be used (without `--strict` it would be passed over)")]
+    #[error("an image cannot be used")]
     Image(#[from] LoadError),
     /// The views' configuration is impossible.
     #[error(transparent)]
@@ -33,13 +35,13 @@ pub enum EvalError {
     /// The record cannot be written.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// The lines of the run to go on with are of other images.
+    /// The lines of the run to resume are of other images.
     #[error(
-        "cannot go on with {0}: its images are not those of the record; were files added or removed?"
+        "cannot resume {0}: its images are not those of the record; were files added or removed?"
     )]
     OtherImages(String),
     /// There is nothing to evaluate.
-    #[error("no images of {0} are left: see `--limit` and `--shard`")]
+    #[error("no images of {0} are left")]
     NoImages(String),
     /// Somebody wants the run to end.
     #[error("stopped after {done} of {images} images of {test_set}")]
@@ -59,6 +61,17 @@ impl EvalError {
         Self::Method { method, place: set.title.clone(), source }
     }
 
+    /// A session fails on a test set, or on one of its images.
+    pub(crate) fn of_session(error: SessionError, set: &ImageSet, image: Option<usize>) -> Self {
+        match (error, image) {
+            (SessionError::View(error), _) => Self::View(error),
+            (SessionError::Method { method, source }, None) => Self::of_set(method, set, source),
+            (SessionError::Method { method, source }, Some(index)) => {
+                Self::of_image(method, set, index, source)
+            }
+        }
+    }
+
     /// A method fails on an image.
     pub(crate) fn of_image(
         method: MethodId,
@@ -76,17 +89,14 @@ impl EvalError {
 #[non_exhaustive]
 pub enum RecordError {
     /// The folder holds another run, or other files.
-    #[error(
-        "`{}` already holds files; go on with the run in it with `--resume`, or name another folder with `--output`",
-        folder.display()
-    )]
+    #[error("`{}` already holds files", folder.display())]
     Exists {
         /// The folder.
         folder: PathBuf,
     },
-    /// There is no run to go on with.
+    /// There is no run to resume.
     #[error(
-        "`{}` holds no record of a run (no `run.json`), so there is nothing to go on with; leave `--resume` out to start one",
+        "`{}` holds no record of a run (no `run.json`), so there is nothing to resume",
         folder.display()
     )]
     Nothing {
@@ -94,14 +104,14 @@ pub enum RecordError {
         folder: PathBuf,
     },
     /// Another process writes to the folder.
-    #[error("another process is writing to `{}`; wait for it, or name another folder with `--output`", folder.display())]
+    #[error("another process is writing to `{}`", folder.display())]
     Locked {
         /// The folder.
         folder: PathBuf,
     },
-    /// The run to go on with has other settings, data or weights.
+    /// The run to resume has other settings, data or weights.
     #[error(
-        "`{}` is the record of another run, and one run cannot go on as another:{}",
+        "`{}` is the record of another run, which cannot be resumed as this one:{}",
         folder.display(),
         listed(differences)
     )]
@@ -113,7 +123,7 @@ pub enum RecordError {
     },
     /// The run was begun by another version of this program.
     #[error(
-        "`{}` was begun by version {recorded} of this program, and this is {}; go on with that version, or start a new run",
+        "`{}` was begun by version {recorded} of this program, and this is {}; resume it with that version, or start a new run",
         folder.display(), Versions::default().mint
     )]
     OtherVersion {
@@ -122,8 +132,8 @@ pub enum RecordError {
         /// The version.
         recorded: String,
     },
-    /// A file of the run to go on with cannot be read.
-    #[error("cannot go on: `{}` is damaged ({reason})", path.display())]
+    /// A file of the run to resume cannot be read.
+    #[error("cannot resume: `{}` is damaged ({reason})", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -132,7 +142,7 @@ pub enum RecordError {
     },
     /// What the methods had learned when a set began is lost.
     #[error(
-        "cannot go on with {next}: `{}`, which has what the methods remember of {previous}, is missing or is of an earlier image; start a new run",
+        "cannot resume {next}: `{}`, which has what the methods remember of {previous}, is missing or is of an earlier image; start a new run",
         path.display()
     )]
     MemoryLost {
@@ -140,7 +150,7 @@ pub enum RecordError {
         path: PathBuf,
         /// The set that was finished before.
         previous: String,
-        /// The set to go on with.
+        /// The set to resume.
         next: String,
     },
     /// A file cannot be written.

@@ -1,7 +1,26 @@
 //! Evaluation: images through methods into numbers that can be compared.
 //!
 //! A run is a function of its configuration, its seed, the weights and the data: the number of
-//! threads, and which methods run beside each other, change no score.
+//! threads, and which methods run together, change no score.
+//!
+//! [`Session`] classifies images one by one; [`Evaluation`] runs whole test sets:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use mint_clip::{burn::tensor::Device, Clip, Lanes, LoadOptions};
+//! # use mint_eval::{RunConfig, Session, TrainedPrompts, build_methods, ranking};
+//! # let clip = Clip::open("ViT-B-16.pt".as_ref(), LoadOptions::default(), &Device::flex(), Lanes::per_core())?;
+//! let (tokenizer, config) = (clip.tokenizer(), RunConfig::default());
+//! let names = ["cat", "dog"].map(String::from);
+//! let mut methods = build_methods(&config, &clip, &tokenizer, &TrainedPrompts::default())?;
+//! let mut session = Session::new(&clip, &tokenizer, &names, &mut methods, &config)?;
+//! let picture = mint_datasets::decode(&std::fs::read("picture.jpg")?)?;
+//! for outcome in session.classify(&picture, 0)? {
+//!     println!("{}", names[ranking(&outcome.scores, 1)[0]]);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod calibration;
 mod config;
@@ -22,21 +41,23 @@ mod record;
 mod resume;
 mod row;
 mod run_info;
+mod session;
+mod set_run;
 mod table;
 mod tally;
 mod views;
 
 pub use calibration::{Calibration, brier, probabilities};
 pub use config::{
-    ConfigError, ContextStart, ImageOrder, LearnedStart, MethodTexts, RunConfig, Shard, Starts,
-    Texts,
+    ConfigError, ContextStart, ImageOrder, LearnedStart, MethodTexts, NotAShard, RunConfig, Shard,
+    Starts, Texts,
 };
 pub use error::{EvalError, RecordError};
 pub use evaluate::Evaluation;
 pub use export::{Export, ExportError, Start};
 pub use loader::{LoadError, Loader};
 pub use loop_config::{LoopConfig, Observer};
-pub use method_id::MethodId;
+pub use method_id::{MethodId, UnknownMethod};
 pub use methods::{ConfiguredMethod, Setup, SetupError, build_methods};
 pub use metrics::{Accuracy, ranking, wilson};
 pub use pixels::view_tensor;
@@ -47,5 +68,10 @@ pub use run_info::{
     Arguments, Difference, HashedFile, Host, RunInfo, TestSetInfo, TrainedFiles, Versions,
     WeightsInfo,
 };
+pub use session::{Session, SessionError};
 pub use table::{TableStyle, table};
 pub use views::view_config;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

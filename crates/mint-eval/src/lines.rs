@@ -16,7 +16,7 @@ pub struct ImageLine<'a> {
     /// Index of the image's class.
     pub label: usize,
     /// What the scores are: `logits`, or `votes`, which are no measure of confidence.
-    pub scores: &'static str,
+    pub scores: String,
     /// The five best classes, the best first.
     pub top5: Vec<ScoredClass<'a>>,
     /// Brier score of the class distribution; nothing for votes.

@@ -1,12 +1,13 @@
 //! The methods by name.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 /// A method by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String", into = "String")]
 pub enum MethodId {
     /// Zero-shot CLIP.
     Clip,
@@ -34,70 +35,78 @@ pub enum MethodId {
     Vte,
 }
 
+/// Each method, its name on the command line and in records, and its name in texts: in the order of
+/// the published table, then those that it does not have.
+const METHODS: [(MethodId, &str, &str); 12] = [
+    (MethodId::Clip, "clip", "CLIP zero-shot"),
+    (MethodId::Ensemble, "ensemble", "Ensemble"),
+    (MethodId::Coop, "coop", "CoOp"),
+    (MethodId::Cocoop, "cocoop", "CoCoOp"),
+    (MethodId::Maple, "maple", "MaPLe"),
+    (MethodId::Tpt, "tpt", "TPT"),
+    (MethodId::Sar, "sar", "SAR"),
+    (MethodId::Mta, "mta", "MTA"),
+    (MethodId::Zero, "zero", "ZERO"),
+    (MethodId::Mint, "mint", "MINT"),
+    (MethodId::Tda, "tda", "TDA"),
+    (MethodId::Vte, "vte", "VTE"),
+];
+
 impl MethodId {
     /// All, in the order of the published table, then those that it does not have.
-    pub const ALL: [MethodId; 12] = [
-        MethodId::Clip,
-        MethodId::Ensemble,
-        MethodId::Coop,
-        MethodId::Cocoop,
-        MethodId::Maple,
-        MethodId::Tpt,
-        MethodId::Sar,
-        MethodId::Mta,
-        MethodId::Zero,
-        MethodId::Mint,
-        MethodId::Tda,
-        MethodId::Vte,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        METHODS.into_iter().map(|(id, ..)| id)
+    }
 
     /// The name used on the command line and in records.
     pub fn name(self) -> &'static str {
-        match self {
-            MethodId::Clip => "clip",
-            MethodId::Ensemble => "ensemble",
-            MethodId::Coop => "coop",
-            MethodId::Cocoop => "cocoop",
-            MethodId::Maple => "maple",
-            MethodId::Tpt => "tpt",
-            MethodId::Sar => "sar",
-            MethodId::Mta => "mta",
-            MethodId::Zero => "zero",
-            MethodId::Mint => "mint",
-            MethodId::Tda => "tda",
-            MethodId::Vte => "vte",
-        }
+        self.entry().1
     }
 
     /// The name used in texts.
     pub fn title(self) -> &'static str {
-        match self {
-            MethodId::Clip => "CLIP zero-shot",
-            MethodId::Ensemble => "Ensemble",
-            MethodId::Coop => "CoOp",
-            MethodId::Cocoop => "CoCoOp",
-            MethodId::Maple => "MaPLe",
-            MethodId::Tpt => "TPT",
-            MethodId::Sar => "SAR",
-            MethodId::Mta => "MTA",
-            MethodId::Zero => "ZERO",
-            MethodId::Mint => "MINT",
-            MethodId::Tda => "TDA",
-            MethodId::Vte => "VTE",
-        }
+        self.entry().2
+    }
+
+    fn entry(self) -> (Self, &'static str, &'static str) {
+        METHODS.into_iter().find(|&(id, ..)| id == self).expect("the table has every method")
     }
 }
 
-impl FromStr for MethodId {
-    type Err = String;
+/// A name that is not that of a method.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownMethod(String);
 
-    fn from_str(name: &str) -> Result<Self, String> {
+impl fmt::Display for UnknownMethod {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known: Vec<&str> = MethodId::all().map(MethodId::name).collect();
+        let known = known.join(", ");
+        write!(formatter, "`{}` is not a known method; known are {known} and `all`", self.0)
+    }
+}
+
+impl std::error::Error for UnknownMethod {}
+
+impl FromStr for MethodId {
+    type Err = UnknownMethod;
+
+    fn from_str(name: &str) -> Result<Self, UnknownMethod> {
         let typed = name.trim();
-        let found =
-            MethodId::ALL.into_iter().find(|method| method.name().eq_ignore_ascii_case(typed));
-        found.ok_or_else(|| {
-            let known: Vec<&str> = MethodId::ALL.iter().map(|method| method.name()).collect();
-            format!("`{name}` is not a known method; known are {} and `all`", known.join(", "))
-        })
+        let found = Self::all().find(|method| method.name().eq_ignore_ascii_case(typed));
+        found.ok_or_else(|| UnknownMethod(name.to_owned()))
+    }
+}
+
+impl TryFrom<String> for MethodId {
+    type Error = UnknownMethod;
+
+    fn try_from(name: String) -> Result<Self, UnknownMethod> {
+        name.parse()
+    }
+}
+
+impl From<MethodId> for String {
+    fn from(method: MethodId) -> String {
+        method.name().to_owned()
     }
 }

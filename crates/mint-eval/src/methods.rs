@@ -12,23 +12,17 @@ use crate::prompts::{PromptsError, StartContext, TrainedPrompts};
 
 /// A configuration that does not fit the model.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SetupError {
     /// Trained prompts cannot be used.
     #[error(transparent)]
     Prompts(#[from] PromptsError),
-    /// A method needs a trained context.
-    #[error(
-        "CoOp, and texts from a context, need a trained context: give its file with `--context`"
-    )]
+    /// CoOp, or texts from a context, without one.
+    #[error("CoOp, and texts from a context, need a trained context")]
     NoTrainedContext,
-    /// CoCoOp needs its checkpoint.
-    #[error(
-        "CoCoOp needs a checkpoint of its training: give its file with `--cocoop` (none is published)"
-    )]
-    NoCocoop,
-    /// MaPLe needs its checkpoint.
-    #[error("MaPLe needs a checkpoint of its training: give its file with `--maple`")]
-    NoMaple,
+    /// A method without the checkpoint of its training.
+    #[error("{} needs a checkpoint of its training", .0.title())]
+    NoPrompts(MethodId),
     /// The configuration does not fit the model.
     #[error(transparent)]
     Method(#[from] MethodError),
@@ -57,6 +51,10 @@ pub struct Setup {
 }
 
 /// The configured methods with prompts that were trained before.
+///
+/// # Errors
+///
+/// If a method lacks trained prompts, or its settings do not fit the model.
 pub fn build_methods(
     config: &RunConfig,
     clip: &Clip,
@@ -84,16 +82,16 @@ impl Builder<'_> {
             MethodId::Ensemble => self.zero_shot(texts.ensemble)?,
             MethodId::Coop => self.zero_shot(Texts::Context)?,
             MethodId::Cocoop => {
-                let prompts = self.prompts.cocoop.clone().ok_or(SetupError::NoCocoop)?;
+                let prompts = self.prompts.cocoop.clone().ok_or(SetupError::NoPrompts(id))?;
                 (Box::new(Cocoop::new(prompts)), setup("checkpoint"))
             }
             MethodId::Maple => {
-                let prompts = self.prompts.maple.clone().ok_or(SetupError::NoMaple)?;
+                let prompts = self.prompts.maple.clone().ok_or(SetupError::NoPrompts(id))?;
                 (Box::new(Maple::new(prompts)), setup("checkpoint"))
             }
             MethodId::Tpt => {
                 let StartContext { context, label } = self.start(starts.tpt)?;
-                let setup = Setup { steps: tpt.steps, ..chosen(label, tpt.confident_share) };
+                let setup = Setup { steps: tpt.steps, ..chosen(label, tpt.confident_share.get()) };
                 (Box::new(Tpt::new(tpt.clone(), context)), setup)
             }
             MethodId::Sar => {
@@ -107,20 +105,24 @@ impl Builder<'_> {
             }
             MethodId::Zero => {
                 let (texts, label) = self.texts(texts.zero)?;
-                (Box::new(Zero::new(zero.clone(), texts)), chosen(label, zero.confident_share))
+                (
+                    Box::new(Zero::new(zero.clone(), texts)),
+                    chosen(label, zero.confident_share.get()),
+                )
             }
             MethodId::Mint => {
                 let StartContext { context, label } = self.start(starts.mint)?;
-                let setup = Setup { steps: mint.steps, ..chosen(label, mint.confident_share) };
+                let setup =
+                    Setup { steps: mint.steps, ..chosen(label, mint.confident_share.get()) };
                 (Box::new(Mint::new(mint.clone(), self.clip, context)?), setup)
             }
             MethodId::Tda => {
                 let (texts, label) = self.texts(texts.tda)?;
-                (Box::new(Tda::new(tda.clone(), texts)), chosen(label, tda.confident_share))
+                (Box::new(Tda::new(tda.clone(), texts)), chosen(label, tda.confident_share.get()))
             }
             MethodId::Vte => {
                 let (texts, label) = self.texts(texts.vte)?;
-                (Box::new(Vte::new(vte.clone(), texts)), chosen(label, vte.confident_share))
+                (Box::new(Vte::new(vte.clone(), texts)), chosen(label, vte.confident_share.get()))
             }
         };
         Ok(ConfiguredMethod { id, method, setup })
@@ -144,7 +146,7 @@ impl Builder<'_> {
             Texts::Context => {
                 let StartContext { context, label } =
                     self.prompts.context.clone().ok_or(SetupError::NoTrainedContext)?;
-                (ClassTexts::Context(context), label)
+                (ClassTexts::Context(context.into()), label)
             }
         })
     }

@@ -2,8 +2,6 @@
 
 use mint_augment::{Normalization, ViewPixels, Views};
 use mint_clip::burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use multiversion::multiversion;
-use rayon::prelude::*;
 
 /// Normalised pixels of all views. Shape: `[view, channel, row, column]`.
 ///
@@ -13,12 +11,11 @@ pub fn view_tensor(views: Views, normalization: &Normalization, device: &Device)
     let side = views.size as usize;
     let shape = [views.count, 3, side, side];
     match views.pixels {
+        _ if *device == Device::flex() => {
+            Tensor::from_data(TensorData::new(views.normalized(normalization), shape), device)
+        }
         ViewPixels::Normalized(samples) => {
             Tensor::from_data(TensorData::new(samples, shape), device)
-        }
-        ViewPixels::Rgb8(samples) if *device == Device::flex() => {
-            let normalized = normalized(&samples, side * side, normalization);
-            Tensor::from_data(TensorData::new(normalized, shape), device)
         }
         ViewPixels::Rgb8(samples) => {
             let data = TensorData::new(samples, shape);
@@ -28,24 +25,6 @@ pub fn view_tensor(views: Views, normalization: &Normalization, device: &Device)
             let scaled = samples.float() / 255.0;
             (scaled - channels(normalization.mean)) / channels(normalization.std)
         }
-    }
-}
-
-/// Planes of 8-bit samples, normalised in the order of torchvision's operations.
-fn normalized(samples: &[u8], plane: usize, normalization: &Normalization) -> Vec<f32> {
-    let mut values = vec![0.0; samples.len()];
-    let planes = values.par_chunks_exact_mut(plane).zip(samples.par_chunks_exact(plane));
-    planes.enumerate().for_each(|(index, (values, samples))| {
-        let (mean, std) = (normalization.mean[index % 3], normalization.std[index % 3]);
-        normalize_plane(samples, mean, std, values);
-    });
-    values
-}
-
-#[multiversion(targets = "simd")]
-fn normalize_plane(samples: &[u8], mean: f32, std: f32, values: &mut [f32]) {
-    for (value, sample) in values.iter_mut().zip(samples) {
-        *value = (f32::from(*sample) / 255.0 - mean) / std;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use mint_clip::burn::tensor::Device;
 use mint_datasets::ImageSet;
-use mint_tuner::Lifetime;
+use mint_tuner::{Lifetime, Remembers};
 
 use crate::error::{EvalError, RecordError};
 use crate::lines::{EarlierLine, LineWriter};
@@ -11,7 +11,7 @@ use crate::methods::ConfiguredMethod;
 use crate::record::Record;
 use crate::tally::Tally;
 
-/// The lines that a broken-off run left, cut to what all methods have done and what the saved
+/// The lines that an interrupted run left, cut to what all methods have done and what the saved
 /// memory has seen, which is restored. A memory that has seen more than the lines have is of no
 /// use: the set starts anew from the memory of its start.
 pub fn earlier_lines(
@@ -27,7 +27,7 @@ pub fn earlier_lines(
         lines.push(record.earlier_lines(&set.id, method.id.name())?);
     }
     let mut done = lines.iter().map(Vec::len).min().unwrap_or(0);
-    if methods.iter().any(|method| method.method.memory_lifetime().is_some()) {
+    if methods.iter_mut().any(|method| method.method.remembers().is_some()) {
         let saved = memory_file::load(record.folder(), &set.id)?;
         match saved.filter(|saved| saved.images <= done) {
             Some(saved) => {
@@ -60,9 +60,13 @@ fn restore_start(
     record: &Record,
     before: Option<(String, usize)>,
 ) -> Result<(), EvalError> {
-    let lasts = |method: &ConfiguredMethod| method.method.memory_lifetime() == Some(Lifetime::Run);
     let Some((previous, images)) = before else { return Ok(()) };
-    if !methods.iter().any(lasts) {
+    let lasts = |memory: &dyn Remembers| memory.lifetime() == Lifetime::Run;
+    if !methods
+        .iter_mut()
+        .filter_map(|method| method.method.remembers())
+        .any(|memory| lasts(memory))
+    {
         return Ok(());
     }
     let saved = memory_file::load(record.folder(), &previous)?;
@@ -80,12 +84,14 @@ fn restore(
     device: &Device,
     set: &ImageSet,
     saved: &SavedMemories,
-    which: impl Fn(&ConfiguredMethod) -> bool,
+    which: impl Fn(&dyn Remembers) -> bool,
 ) -> Result<(), EvalError> {
-    for method in methods.iter_mut().filter(|method| which(method)) {
-        if let Some(memory) = saved.memories.get(method.id.name()) {
-            let restored = method.method.restore(memory, device);
-            restored.map_err(|source| EvalError::of_set(method.id, set, source))?;
+    for ConfiguredMethod { id, method, .. } in methods {
+        if let Some(memory) = method.remembers().filter(|memory| which(*memory))
+            && let Some(saved) = saved.memories.get(id.name())
+        {
+            let restored = memory.restore(saved, device);
+            restored.map_err(|source| EvalError::of_set(*id, set, source))?;
         }
     }
     Ok(())
@@ -93,7 +99,7 @@ fn restore(
 
 /// Saves what all methods remember, after the lines that it goes with.
 pub fn save_memory(
-    methods: &[ConfiguredMethod],
+    methods: &mut [ConfiguredMethod],
     set: &ImageSet,
     record: &Record,
     tallies: &[Tally],
@@ -102,8 +108,10 @@ pub fn save_memory(
     tallies.iter().filter_map(|tally| tally.lines.as_ref()).try_for_each(LineWriter::sync)?;
     let mut saved = SavedMemories { images, ..SavedMemories::default() };
     for ConfiguredMethod { id, method, .. } in methods {
-        let memory = method.memory().map_err(|source| EvalError::of_set(*id, set, source))?;
-        saved.memories.extend(memory.map(|memory| (id.name().to_owned(), memory)));
+        if let Some(memory) = method.remembers() {
+            let memory = memory.save().map_err(|source| EvalError::of_set(*id, set, source))?;
+            saved.memories.insert(id.name().to_owned(), memory);
+        }
     }
     if !saved.memories.is_empty() {
         memory_file::save(record.folder(), &set.id, &saved)?;

@@ -31,9 +31,9 @@ pub struct Row {
     pub top1_high: f64,
     /// Percentage of images whose class is among the five best.
     pub top5: f64,
-    /// Expected calibration error in percent; nothing for votes.
+    /// Expected calibration error in percent; `None` for votes.
     pub calibration_error: Option<f64>,
-    /// Mean Brier score; nothing for votes.
+    /// Mean Brier score; `None` for votes.
     pub brier: Option<f64>,
     /// Published top-1 percentage of the like.
     pub published_top1: Option<f64>,

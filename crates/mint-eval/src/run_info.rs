@@ -290,7 +290,10 @@ fn hex(bytes: &[u8]) -> String {
 
 impl Default for Versions {
     fn default() -> Self {
-        Self { mint: env!("CARGO_PKG_VERSION").to_owned(), burn: env!("BURN_VERSION").to_owned() }
+        Self {
+            mint: env!("CARGO_PKG_VERSION").to_owned(),
+            burn: mint_clip::BURN_VERSION.to_owned(),
+        }
     }
 }
 

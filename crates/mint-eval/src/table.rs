@@ -8,9 +8,11 @@ use crate::row::Row;
 /// How a table is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TableStyle {
-    /// For a terminal.
+    /// For a terminal: of several test sets the top-1 percentages alone, one column per set.
     Text,
-    /// For a document.
+    /// For a terminal, one line per method and test set.
+    Long,
+    /// For a document, one line per method and test set.
     Markdown,
 }
 
@@ -19,15 +21,113 @@ const MEAN: &str = "mean";
 /// Test sets of the published mean.
 const SHIFTED: [&str; 4] = ["A", "R", "V", "K"];
 
-/// Columns that fit beside each other in a terminal of the usual width.
+/// Characters of a line in a terminal of the usual width.
 const WIDTH: usize = 80;
 
-/// Draws the rows, and means over A, R, V and K where a method has them all; percentages with one
-/// decimal.
+/// Draws the rows; percentages with one decimal.
 ///
-/// For a terminal it is at most 80 characters wide: what is equal in all rows is said above it, and
-/// what does not fit is left out, which is said below it.
+/// For a terminal the table is at most 80 characters wide. With a line per method and test set, what
+/// is equal in all rows is said above it, what does not fit is left out, which is said below it, and
+/// means over A, R, V and K follow where a method has them all.
 pub fn table(rows: &[Row], style: TableStyle) -> String {
+    if style == TableStyle::Text && rows.iter().any(|row| row.test_set != rows[0].test_set) {
+        return by_set(rows);
+    }
+    by_line(rows, style)
+}
+
+/// One row per method, one column per test set, the mean last.
+fn by_set(rows: &[Row]) -> String {
+    let mut sets: Vec<&str> = Vec::new();
+    let mut methods: Vec<&Row> = Vec::new();
+    for row in rows {
+        if !sets.contains(&row.test_set.as_str()) {
+            sets.push(&row.test_set);
+        }
+        if !methods.iter().any(|method| is_like(method, row)) {
+            methods.push(row);
+        }
+    }
+    let cell_of = |method: &Row, set: &str, value: fn(&Row) -> Option<f64>| {
+        value(rows.iter().find(|row| row.test_set == set && is_like(row, method))?)
+    };
+    let mut lines = Vec::new();
+    for method in methods {
+        let top1 = |set: &str| cell_of(method, set, |row| Some(row.top1));
+        let start = start_of(method, rows);
+        lines.push((&*method.method, start, sets.iter().map(|set| top1(set)).collect()));
+        let published = |set: &str| cell_of(method, set, |row| row.published_top1);
+        let published: Vec<Option<f64>> = sets.iter().map(|set| published(set)).collect();
+        if published.iter().any(Option::is_some) {
+            lines.push(("", "published".to_owned(), published));
+        }
+    }
+    let text = |value: Option<f64>| optional(value, |value| format!("{value:.1}"));
+    let mean = |values: &Vec<Option<f64>>| {
+        let sum: Option<f64> = values.iter().copied().sum();
+        text(sum.map(|sum| sum / values.len() as f64))
+    };
+    let draw = |columns: std::ops::Range<usize>| {
+        let is_last = columns.end == sets.len();
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        let titles = ["method", "start"].into_iter().chain(sets[columns.clone()].iter().copied());
+        table.set_header(titles.chain(is_last.then_some(MEAN)));
+        for (method, start, values) in &lines {
+            let cells = values[columns.clone()].iter().map(|&value| text(value));
+            let cells = [(*method).to_owned(), start.clone()].into_iter().chain(cells);
+            table.add_row(cells.chain(is_last.then(|| mean(values))));
+        }
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, 1));
+            if index > 1 {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table.trim_fmt()
+    };
+    let is_narrow = |text: &str| text.lines().all(|line| line.chars().count() <= WIDTH);
+    let mut blocks = Vec::new();
+    let mut from = 0;
+    while from < sets.len() {
+        let most = (from + 1..=sets.len()).rev().find(|&to| is_narrow(&draw(from..to)));
+        let to = most.unwrap_or(from + 1);
+        blocks.push(draw(from..to));
+        from = to;
+    }
+    format!("top-1 in percent\n{}", blocks.join("\n\n"))
+}
+
+/// What a method starts from, and what else tells it from another line of the method.
+fn start_of(method: &Row, rows: &[Row]) -> String {
+    let Row { start, views, share, steps, seed, .. } = method;
+    let same_name = |row: &&Row| row.method == method.method && &row.start == start;
+    let others: Vec<&Row> =
+        rows.iter().filter(same_name).filter(|row| !is_like(row, method)).collect();
+    let mut start = start.clone();
+    let mut add = |differs: bool, what: String| {
+        if differs {
+            start.push_str(&format!(", {what}"));
+        }
+    };
+    add(others.iter().any(|row| row.views != *views), format!("{views} views"));
+    let share_text = optional(*share, |share| share.to_string());
+    add(others.iter().any(|row| row.share != *share), format!("share {share_text}"));
+    add(others.iter().any(|row| row.steps != *steps), format!("{steps} steps"));
+    add(others.iter().any(|row| row.seed != *seed), format!("seed {seed}"));
+    start
+}
+
+/// Whether two rows are of the same method, run in the same way.
+fn is_like(one: &Row, other: &Row) -> bool {
+    let of = |row: &Row| {
+        (row.method.clone(), row.start.clone(), row.views, row.share, row.steps, row.seed)
+    };
+    of(one) == of(other)
+}
+
+/// One line per method and test set.
+fn by_line(rows: &[Row], style: TableStyle) -> String {
     let rows: Vec<Row> = rows.iter().cloned().chain(means(rows)).collect();
     let any_published = rows.iter().any(|row| row.published_top1.is_some());
     let mut columns = columns(any_published);
@@ -70,7 +170,7 @@ pub fn table(rows: &[Row], style: TableStyle) -> String {
 fn draw(rows: &[Row], columns: &[Column], style: TableStyle) -> String {
     let mut table = Table::new();
     table.load_preset(match style {
-        TableStyle::Text => presets::NOTHING,
+        TableStyle::Text | TableStyle::Long => presets::NOTHING,
         TableStyle::Markdown => presets::ASCII_MARKDOWN,
     });
     table.set_header(columns.iter().map(|column| column.title));
@@ -81,7 +181,7 @@ fn draw(rows: &[Row], columns: &[Column], style: TableStyle) -> String {
         if column.is_number {
             drawn.set_cell_alignment(CellAlignment::Right);
         }
-        if style == TableStyle::Text {
+        if style != TableStyle::Markdown {
             drawn.set_padding((0, 1));
         }
     }
@@ -148,13 +248,10 @@ fn optional(value: Option<f64>, text: impl Fn(f64) -> String) -> String {
 fn means(rows: &[Row]) -> Vec<Row> {
     let mut means: Vec<Row> = Vec::new();
     for first in rows {
-        let like = |row: &&Row| {
-            (&row.method, &row.start, row.views, row.share, row.steps, row.seed)
-                == (&first.method, &first.start, first.views, first.share, first.steps, first.seed)
-        };
-        let of_set = |set: &&str| rows.iter().filter(like).find(|row| row.test_set == **set);
+        let of_set =
+            |set: &&str| rows.iter().find(|row| row.test_set == **set && is_like(row, first));
         let sets: Vec<&Row> = SHIFTED.iter().filter_map(of_set).collect();
-        if sets.len() < SHIFTED.len() || means.iter().any(|mean| like(&mean)) {
+        if sets.len() < SHIFTED.len() || means.iter().any(|mean| is_like(mean, first)) {
             continue;
         }
         let mean = |value: fn(&Row) -> f64| {

@@ -1,7 +1,7 @@
 //! The running results of one method on one test set.
 
 use mint_datasets::LabelledImage;
-use mint_tuner::{Outcome, ScoreKind};
+use mint_tuner::Outcome;
 
 use crate::calibration::{Calibration, brier, probabilities};
 use crate::error::RecordError;
@@ -33,7 +33,7 @@ pub struct Classified {
 }
 
 impl Tally {
-    /// Goes on from the lines of an earlier run.
+    /// Continues from the lines of an earlier run.
     pub fn new(earlier: &[EarlierLine], lines: Option<LineWriter>) -> Self {
         let mut tally = Self {
             accuracy: Accuracy::default(),
@@ -80,10 +80,7 @@ impl Tally {
         lines.write(&ImageLine {
             path: &image.path.to_string_lossy(),
             label: image.label,
-            scores: match outcome.kind {
-                ScoreKind::Logits => "logits",
-                ScoreKind::Votes => "votes",
-            },
+            scores: outcome.kind.to_string(),
             top5: best.into_iter().map(scored).collect(),
             brier,
             zero_shot_top1: *zero_shot_top1,

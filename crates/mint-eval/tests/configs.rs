@@ -26,7 +26,7 @@ fn the_config_files_are_valid() {
 #[test]
 fn a_row_run_alone_is_the_row_of_all_methods() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
-    for method in MethodId::ALL {
+    for method in MethodId::all() {
         let file = folder.join(format!("{}.toml", method.name()));
         let text = fs::read_to_string(&file).expect("each method has a file");
         let config: RunConfig = toml::from_str(&text).expect("the file is valid");

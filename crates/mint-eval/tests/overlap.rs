@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mint_clip::burn::tensor::Device;
-use mint_clip::{Checkpoint, Lanes, LoadOptions, Tokenizer};
+use mint_clip::{Checkpoint, Lanes, LoadOptions};
 use mint_datasets::{ImageSet, LabelledImage, Source, open_image_folder};
 use mint_eval::{
     Accuracy, Arguments, Evaluation, Host, LoadError, LoopConfig, MethodId, Observer, Record, Row,
@@ -63,11 +63,11 @@ fn run(
     let checkpoint =
         Checkpoint::open(&[weights], LoadOptions::default()).expect("the demo's model");
     let clip = checkpoint.load(&Device::flex(), Lanes::new(2)).expect("the model loads");
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let config = RunConfig { methods: methods.to_vec(), views: 10, ..RunConfig::default() };
     let built = build_methods(&config, &clip, &tokenizer, &TrainedPrompts::default());
     let built = built.expect("the methods need nothing");
-    let mut evaluation = Evaluation::new(&clip, &tokenizer, &config, built).expect("it fits");
+    let mut evaluation = Evaluation::new(&clip, &tokenizer, &config, built);
     let record = Record::create(folder, info()).expect("the folder can be made");
     let settings = LoopConfig { overlap, ..LoopConfig::default() };
     let mut counts = Counts::default();

@@ -1,33 +1,47 @@
 //! The classes of a test set, and what methods have made of their names.
 
+use std::any::Any;
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use mint_clip::{Clip, Tokenizer};
 
-use crate::class_texts::ClassTexts;
+use crate::class_texts::{ClassTexts, Context};
 use crate::error::MethodError;
 use crate::prompt_learner::PromptLearner;
 
-/// The classes of a test set on a model. Texts that several methods compare images with are
-/// embedded once, when first asked for.
+/// The classes of a test set on a model. What methods make of the names is computed once, when
+/// first asked for.
 pub struct ClassSet<'a> {
     clip: &'a Clip,
     tokenizer: &'a Tokenizer,
     names: &'a [String],
     features: RefCell<Vec<(ClassTexts, TextFeatures)>>,
-    learners: RefCell<Vec<Arc<PromptLearner>>>,
+    learners: RefCell<Vec<(Context, Rc<PromptLearner>)>>,
+    derived: RefCell<Vec<(CacheKey, Rc<dyn Any>)>>,
 }
 
 /// Embeddings of the classes' texts, normalised, which methods share.
 #[derive(Debug, Clone)]
 pub struct TextFeatures(Arc<Tensor<2>>);
 
+/// Names what one method derives from class sets; see [`ClassSet::derived`]. Clones are equal.
+#[derive(Debug, Clone, Default)]
+pub struct CacheKey(Arc<()>);
+
 impl<'a> ClassSet<'a> {
     /// The classes with these names.
     pub fn new(clip: &'a Clip, tokenizer: &'a Tokenizer, names: &'a [String]) -> Self {
-        Self { clip, tokenizer, names, features: RefCell::default(), learners: RefCell::default() }
+        Self {
+            clip,
+            tokenizer,
+            names,
+            features: RefCell::default(),
+            learners: RefCell::default(),
+            derived: RefCell::default(),
+        }
     }
 
     /// The model.
@@ -46,29 +60,77 @@ impl<'a> ClassSet<'a> {
     }
 
     /// The embeddings of fixed texts.
+    ///
+    /// # Errors
+    ///
+    /// If a text is too long for the model.
     pub fn features(&self, texts: &ClassTexts) -> Result<TextFeatures, MethodError> {
-        let mut known = self.features.borrow_mut();
-        if let Some((_, features)) = known.iter().find(|(other, _)| other.is_same(texts)) {
-            return Ok(features.clone());
+        let known = find(&self.features, |other| other.is_identical(texts));
+        if let Some(features) = known {
+            return Ok(features);
         }
-        let features = texts.features(self.clip, self.tokenizer, self.names)?;
-        let features = TextFeatures(Arc::new(features));
-        known.push((texts.clone(), features.clone()));
+        // Equal contexts in different tensors can only be told by reading them back.
+        let features = match find(&self.features, |other| other.is_same(texts)) {
+            Some(features) => features,
+            None => {
+                let features = texts.features(self.clip, self.tokenizer, self.names)?;
+                TextFeatures(Arc::new(features))
+            }
+        };
+        self.features.borrow_mut().push((texts.clone(), features.clone()));
         Ok(features)
     }
 
-    /// Learned prompts that start from the context `[context, width]`.
-    pub fn learner(&self, start: &Tensor<2>) -> Result<Arc<PromptLearner>, MethodError> {
-        let mut known = self.learners.borrow_mut();
-        let data = start.to_data();
-        if let Some(learner) = known.iter().find(|learner| learner.start().to_data() == data) {
-            return Ok(learner.clone());
+    /// Learned prompts that start from a context.
+    ///
+    /// # Errors
+    ///
+    /// If a prompt is too long for the model.
+    pub fn learner(&self, start: &Context) -> Result<Rc<PromptLearner>, MethodError> {
+        if let Some(learner) = find(&self.learners, |other| other.is_identical(start)) {
+            return Ok(learner);
         }
-        let learner = PromptLearner::new(self.clip, self.tokenizer, self.names, start.clone())?;
-        let learner = Arc::new(learner);
-        known.push(learner.clone());
+        let learner = match find(&self.learners, |other| other.is_same(start)) {
+            Some(learner) => learner,
+            None => {
+                let start = start.tensor();
+                Rc::new(PromptLearner::new(self.clip, self.tokenizer, self.names, start)?)
+            }
+        };
+        self.learners.borrow_mut().push((start.clone(), learner.clone()));
         Ok(learner)
     }
+
+    /// What a method makes of the classes for itself, made when it first asks with this key.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`.
+    ///
+    /// # Panics
+    ///
+    /// If the same key was used for another type.
+    pub fn derived<T: 'static>(
+        &self,
+        key: &CacheKey,
+        make: impl FnOnce() -> Result<T, MethodError>,
+    ) -> Result<Rc<T>, MethodError> {
+        let known = find(&self.derived, |other| Arc::ptr_eq(&other.0, &key.0));
+        let value = match known {
+            Some(value) => value,
+            None => {
+                let value: Rc<dyn Any> = Rc::new(make()?);
+                self.derived.borrow_mut().push((key.clone(), value.clone()));
+                value
+            }
+        };
+        Ok(value.downcast().expect("a key stands for one type"))
+    }
+}
+
+/// The value of the first key that matches.
+fn find<K, V: Clone>(known: &RefCell<Vec<(K, V)>>, matches: impl Fn(&K) -> bool) -> Option<V> {
+    known.borrow().iter().find(|(key, _)| matches(key)).map(|(_, value)| value.clone())
 }
 
 impl TextFeatures {

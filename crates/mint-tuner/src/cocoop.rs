@@ -3,12 +3,14 @@
 //! Source: Zhou et al., *Conditional Prompt Learning for Vision-Language Models* (2022),
 //! section 3.2.
 
+use std::rc::Rc;
+
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use mint_clip::{ContextPlaces, PromptSet, normalize};
 
-use crate::class_set::ClassSet;
+use crate::class_set::{CacheKey, ClassSet};
 use crate::error::MethodError;
 use crate::image_views::ImageViews;
 use crate::method::{Method, ViewDemand};
@@ -29,7 +31,7 @@ pub struct CocoopPrompts {
 #[derive(Debug)]
 pub struct Cocoop {
     prompts: CocoopPrompts,
-    texts: Option<PromptSet>,
+    key: CacheKey,
 }
 
 impl CocoopPrompts {
@@ -46,7 +48,14 @@ impl CocoopPrompts {
 impl Cocoop {
     /// With trained prompts.
     pub fn new(prompts: CocoopPrompts) -> Self {
-        Self { prompts, texts: None }
+        Self { prompts, key: CacheKey::default() }
+    }
+
+    fn texts(&self, classes: &ClassSet<'_>) -> Result<Rc<PromptSet>, MethodError> {
+        classes.derived(&self.key, || {
+            let places = ContextPlaces::leading(self.prompts.context.dims()[0]);
+            Ok(PromptSet::with_context(classes.tokenizer(), classes.names(), places)?)
+        })
     }
 }
 
@@ -55,18 +64,19 @@ impl Method for Cocoop {
         ViewDemand::Clean
     }
 
-    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
-        let places = ContextPlaces { before: self.prompts.context.dims()[0], after: 0 };
-        let texts = PromptSet::with_context(classes.tokenizer(), classes.names(), places)?;
-        self.texts = Some(texts);
-        Ok(())
+    fn prepare(&self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        self.texts(classes).map(drop)
     }
 
-    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
+    fn run(
+        &mut self,
+        classes: &ClassSet<'_>,
+        views: &ImageViews<'_>,
+    ) -> Result<Pending, MethodError> {
         let (clip, image) = (views.clip(), views.clean_embedding());
         let context = self.prompts.context_of(image.clone());
-        let texts = self.texts.as_ref().expect("a test set was started");
-        let features = clip.text.forward(texts, Some(&context));
+        let texts = self.texts(classes)?;
+        let features = clip.text.forward(&texts, Some(&context));
         Ok(Pending::logits(clip.logits(image, features)))
     }
 }

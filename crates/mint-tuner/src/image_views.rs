@@ -1,6 +1,7 @@
 //! One image as the methods see it: its views, and what has been computed of them.
 
 use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
 
 use burn::tensor::Tensor;
 use mint_clip::{Clip, PassConfig, UnpromptedPass};
@@ -12,8 +13,7 @@ use crate::confidence::entropies;
 pub struct ImageViews<'a> {
     clip: &'a Clip,
     pixels: Tensor<4>,
-    pass_config: &'a PassConfig,
-    pass: OnceCell<UnpromptedPass>,
+    passes: RefCell<Vec<(PassConfig, Rc<UnpromptedPass>)>>,
     embeddings: OnceCell<Tensor<2>>,
     clean_embedding: OnceCell<Tensor<2>>,
     logits: RefCell<Vec<(TextFeatures, ViewLogits)>>,
@@ -30,12 +30,11 @@ pub struct ViewLogits {
 
 impl<'a> ImageViews<'a> {
     /// Normalised pixels of all views, the clean one first. Shape: `[view, channel, row, column]`.
-    pub fn new(clip: &'a Clip, pixels: Tensor<4>, pass_config: &'a PassConfig) -> Self {
+    pub fn new(clip: &'a Clip, pixels: Tensor<4>) -> Self {
         Self {
             clip,
             pixels,
-            pass_config,
-            pass: OnceCell::new(),
+            passes: RefCell::default(),
             embeddings: OnceCell::new(),
             clean_embedding: OnceCell::new(),
             logits: RefCell::default(),
@@ -64,17 +63,29 @@ impl<'a> ImageViews<'a> {
     }
 
     /// The pass of all views without prompts.
-    pub fn pass(&self) -> &UnpromptedPass {
-        self.pass
-            .get_or_init(|| self.clip.image.unprompted_pass(self.pixels.clone(), self.pass_config))
+    pub fn pass(&self, config: &PassConfig) -> Rc<UnpromptedPass> {
+        let mut known = self.passes.borrow_mut();
+        if let Some((_, pass)) = known.iter().find(|(other, _)| other == config) {
+            return pass.clone();
+        }
+        let pass = self.clip.image.unprompted_pass(self.pixels.clone(), config);
+        let pass = Rc::new(pass);
+        known.push((config.clone(), pass.clone()));
+        pass
     }
 
     /// Embeddings of all views, not normalised. Shape: `[view, embed]`.
     pub fn embeddings(&self) -> Tensor<2> {
-        if let Some(pass) = self.pass.get() {
-            return pass.embeddings.clone();
-        }
-        self.embeddings.get_or_init(|| self.clip.image.forward(self.pixels.clone())).clone()
+        self.known_embeddings().unwrap_or_else(|| {
+            let encode = || self.clip.image.forward(self.pixels.clone());
+            self.embeddings.get_or_init(encode).clone()
+        })
+    }
+
+    /// The embeddings of all views if they have been computed.
+    fn known_embeddings(&self) -> Option<Tensor<2>> {
+        let of_pass = self.passes.borrow().first().map(|(_, pass)| pass.embeddings.clone());
+        of_pass.or_else(|| self.embeddings.get().cloned())
     }
 
     /// All views compared with fixed texts.
@@ -91,9 +102,8 @@ impl<'a> ImageViews<'a> {
 
     /// Embedding of view 0, not normalised. Shape: `[1, embed]`.
     pub fn clean_embedding(&self) -> Tensor<2> {
-        let of_all = self.pass.get().map(|pass| &pass.embeddings).or(self.embeddings.get());
-        if let Some(embeddings) = of_all {
-            return embeddings.clone().narrow(0, 0, 1);
+        if let Some(embeddings) = self.known_embeddings() {
+            return embeddings.narrow(0, 0, 1);
         }
         let encode = || self.clip.image.forward(self.clean_pixels());
         self.clean_embedding.get_or_init(encode).clone()

@@ -7,32 +7,43 @@
 //! weights. [`ZeroShot`], [`Cocoop`] and [`Maple`] look at the clean view with what was trained.
 //! What they share is computed once: for an image in [`ImageViews`], for a test set in [`ClassSet`].
 //!
+//! The whole way from weights to scores is in `examples/mint.rs`, a method of one's own in
+//! `examples/own_method.rs`; in short:
+//!
+//! ```no_run
+//! # use mint_clip::Clip;
+//! # use mint_tuner::burn::tensor::Tensor;
+//! use mint_tuner::{ClassSet, ImageViews, Method, MethodError, Mint, MintConfig};
+//!
+//! # fn scores(clip: &Clip, pixels: Tensor<4>) -> Result<Vec<f32>, MethodError> {
+//! let (tokenizer, names) = (clip.tokenizer(), ["cat", "dog"].map(String::from));
+//! let classes = ClassSet::new(clip, &tokenizer, &names);
+//! let context = clip.context_of(&tokenizer, "a photo of a");
+//! let mut mint = Mint::new(MintConfig::default(), clip, context)?;
+//! Ok(mint.classify(&classes, &ImageViews::new(clip, pixels))?.scores)
+//! # }
+//! ```
+//!
 //! Nothing here knows about files, data sets or pixels: tensors in, numbers out.
 
-mod adaptation;
 mod class_set;
 mod class_texts;
 mod cocoop;
 pub mod confidence;
-mod config;
 mod error;
-mod fixed_texts;
 mod image_views;
 mod maple;
 mod memory;
-mod memory_bank;
 mod method;
 mod mint;
 pub mod mta;
-mod norm_tuning;
 pub mod objective;
 mod optimizer;
 pub mod ordering;
 mod outcome;
 mod pending;
 mod prompt_learner;
-mod retrieval;
-pub mod sar;
+mod sar;
 mod settings;
 pub mod tda;
 pub mod tpt;
@@ -40,28 +51,33 @@ mod vte;
 pub mod zero;
 mod zero_shot;
 
-pub use adaptation::{Adaptation, Step};
-pub use class_set::{ClassSet, TextFeatures};
-pub use class_texts::{ClassTexts, TEMPLATE};
+pub use mint_clip::burn;
+
+pub use class_set::{CacheKey, ClassSet, TextFeatures};
+pub use class_texts::{ClassTexts, Context, TEMPLATE};
 pub use cocoop::{Cocoop, CocoopPrompts};
-pub use config::{DistanceSign, MintConfig};
+pub use confidence::ConfidentShare;
 pub use error::MethodError;
 pub use image_views::{ImageViews, ViewLogits};
 pub use maple::{CoupledPrompt, Maple, MaplePrompts};
-pub use memory::{Lifetime, Memory};
-pub use memory_bank::{MemoryBank, PROMPT_ROWS, Usage};
+pub use memory::{Lifetime, Memory, Remembers};
 pub use method::{Method, ViewDemand};
-pub use mint::Mint;
+pub use mint::{
+    Adaptation, DistanceSign, MemoryBank, Mint, MintConfig, PROMPT_ROWS, Queries, Step, Usage,
+    UsageScaling,
+};
 pub use mta::{Mta, MtaConfig};
-pub use norm_tuning::{NormObjective, NormTuning, NormUpdate};
 pub use optimizer::{OptimizerConfig, TensorOptimizer};
 pub use outcome::{Outcome, ScoreKind, StepSummary};
 pub use pending::Pending;
 pub use prompt_learner::PromptLearner;
-pub use retrieval::{Queries, UsageScaling};
-pub use sar::{Sar, SarBatch, SarConfig, SarPrediction};
+pub use sar::{NormObjective, NormTuning, NormUpdate, Sar, SarBatch, SarConfig, SarPrediction};
 pub use tda::{Tda, TdaConfig};
 pub use tpt::{Tpt, TptConfig};
 pub use vte::{Vte, VteConfig};
 pub use zero::{Zero, ZeroConfig};
 pub use zero_shot::ZeroShot;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,17 +2,19 @@
 //!
 //! Source: Khattak et al., *MaPLe: Multi-modal Prompt Learning* (2023), section 3.2.
 
+use std::rc::Rc;
+
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use mint_clip::{PromptSet, Tokenizer};
 
-use crate::class_set::ClassSet;
+use crate::class_set::{CacheKey, ClassSet};
 use crate::error::MethodError;
 use crate::image_views::ImageViews;
 use crate::method::{Method, ViewDemand};
 use crate::pending::Pending;
 
-/// What stands behind the learned tokens: training starts from the words `a photo of a`, of which
+/// What follows the learned tokens: training starts from the words `a photo of a`, of which
 /// the first two are learned and the others stay.
 const REST_OF_TEMPLATE: &str = "of a {}.";
 
@@ -37,8 +39,7 @@ pub struct CoupledPrompt {
 pub struct Maple {
     prompts: MaplePrompts,
     image_prompts: Vec<Tensor<2>>,
-    /// Shape: `[class, embed]`.
-    features: Option<Tensor<2>>,
+    key: CacheKey,
 }
 
 impl MaplePrompts {
@@ -53,6 +54,10 @@ impl MaplePrompts {
     }
 
     /// The classes' texts with places for the prompts of the first block.
+    ///
+    /// # Errors
+    ///
+    /// If a text is too long for the model.
     pub fn texts(&self, tokenizer: &Tokenizer, names: &[String]) -> Result<PromptSet, MethodError> {
         let n_prompts = self.blocks.first().map_or(0, |block| block.text.dims()[0]);
         Ok(PromptSet::with_leading_context(tokenizer, names, n_prompts, REST_OF_TEMPLATE)?)
@@ -62,7 +67,16 @@ impl MaplePrompts {
 impl Maple {
     /// With trained prompts.
     pub fn new(prompts: MaplePrompts) -> Self {
-        Self { image_prompts: prompts.image(), prompts, features: None }
+        Self { image_prompts: prompts.image(), prompts, key: CacheKey::default() }
+    }
+
+    /// Shape: `[class, embed]`.
+    fn features(&self, classes: &ClassSet<'_>) -> Result<Rc<Tensor<2>>, MethodError> {
+        classes.derived(&self.key, || {
+            let texts = self.prompts.texts(classes.tokenizer(), classes.names())?;
+            let encoder = &classes.clip().text;
+            Ok(encoder.forward_with_deep_prompts(&texts, &self.prompts.text()))
+        })
     }
 }
 
@@ -71,17 +85,18 @@ impl Method for Maple {
         ViewDemand::Clean
     }
 
-    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
-        let texts = self.prompts.texts(classes.tokenizer(), classes.names())?;
-        let encoder = &classes.clip().text;
-        self.features = Some(encoder.forward_with_deep_prompts(&texts, &self.prompts.text()));
-        Ok(())
+    fn prepare(&self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        self.features(classes).map(drop)
     }
 
-    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
+    fn run(
+        &mut self,
+        classes: &ClassSet<'_>,
+        views: &ImageViews<'_>,
+    ) -> Result<Pending, MethodError> {
         let clip = views.clip();
         let image = clip.image.forward_with_deep_prompts(views.clean_pixels(), &self.image_prompts);
-        let features = self.features.clone().expect("a test set was started");
-        Ok(Pending::logits(clip.logits(image, features)))
+        let features = self.features(classes)?;
+        Ok(Pending::logits(clip.logits(image, Tensor::clone(&features))))
     }
 }

@@ -20,6 +20,37 @@ pub enum Lifetime {
     Image,
 }
 
+/// What a method carries from image to image.
+pub trait Remembers {
+    /// How long it lasts.
+    fn lifetime(&self) -> Lifetime;
+
+    /// Goes back to the start.
+    fn forget(&mut self);
+
+    /// Everything that later results depend on, to be restored in another process.
+    ///
+    /// # Errors
+    ///
+    /// If the device cannot deliver it.
+    fn save(&self) -> Result<Memory, MethodError>;
+
+    /// Continues from what [`Remembers::save`] returned earlier.
+    ///
+    /// # Errors
+    ///
+    /// If the memory is incomplete or of another shape.
+    fn restore(&mut self, memory: &Memory, device: &Device) -> Result<(), MethodError>;
+
+    /// Whether a run can be interrupted here and resumed; not within a batch of images.
+    fn is_at_rest(&self) -> bool {
+        true
+    }
+
+    /// Drops the images that wait for a batch to fill.
+    fn discard_batch(&mut self) {}
+}
+
 /// Named tensors of a method's memory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Memory {
@@ -68,6 +99,10 @@ impl Memory {
     }
 
     /// A tensor with `D` axes.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of this name and number of axes.
     pub fn tensor<const D: usize>(
         &self,
         name: &str,

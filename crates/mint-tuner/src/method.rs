@@ -1,50 +1,86 @@
 //! The seam between methods and evaluation: views in, class scores and what happened out.
 
-use burn::tensor::Device;
-
 use crate::class_set::ClassSet;
 use crate::error::MethodError;
 use crate::image_views::ImageViews;
-use crate::memory::{Lifetime, Memory};
+use crate::memory::{Lifetime, Remembers};
 use crate::outcome::Outcome;
 use crate::pending::Pending;
 
 /// A way to classify images with a frozen CLIP.
+///
+/// To write one, implement [`Method::view_demand`] and [`Method::run`]; a method that learns from
+/// the images before implements [`Remembers`] too. To use one, call [`Method::classify`] for each
+/// image, and [`Method::next_test_set`] before the images of another test set.
 pub trait Method {
     /// How many of an image's views the method looks at.
     fn view_demand(&self) -> ViewDemand;
 
-    /// Prepares for the classes of a test set. What a method remembers of earlier sets follows
-    /// from its configuration.
-    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError>;
+    /// The method itself: scores of one image among `classes`. When this returns, the method has
+    /// learned from the image.
+    ///
+    /// # Errors
+    ///
+    /// If the classes or views do not fit the configuration, or the device fails.
+    fn run(
+        &mut self,
+        classes: &ClassSet<'_>,
+        views: &ImageViews<'_>,
+    ) -> Result<Pending, MethodError>;
 
-    /// Classifies one image; where the device works on its own, the result may be read later. The
-    /// method has learned from the image when this returns.
-    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError>;
-
-    /// Classifies one image and waits for the result.
-    fn classify(&mut self, views: &ImageViews<'_>) -> Result<Outcome, MethodError> {
-        self.launch(views)?.read()
+    /// Makes what the method needs of the classes, which otherwise happens with the first image.
+    ///
+    /// # Errors
+    ///
+    /// If the classes do not fit, as when a prompt is too long for the model.
+    fn prepare(&self, _classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        Ok(())
     }
 
-    /// How long the method remembers; nothing if each image is the first to it.
-    fn memory_lifetime(&self) -> Option<Lifetime> {
+    /// What the method carries from image to image; `None` if it carries nothing.
+    fn remembers(&mut self) -> Option<&mut dyn Remembers> {
         None
     }
 
-    /// Whether a run that is broken off may go on from here; not within a batch of images.
-    fn can_be_interrupted(&self) -> bool {
-        true
+    /// Classifies one image; where the device works on its own, the result may be read later.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Method::run`].
+    fn launch(
+        &mut self,
+        classes: &ClassSet<'_>,
+        views: &ImageViews<'_>,
+    ) -> Result<Pending, MethodError> {
+        if let Some(memory) = self.remembers()
+            && memory.lifetime() == Lifetime::Image
+        {
+            memory.forget();
+        }
+        self.run(classes, views)
     }
 
-    /// What the method carries from image to image; nothing if it carries nothing.
-    fn memory(&self) -> Result<Option<Memory>, MethodError> {
-        Ok(None)
+    /// Classifies one image and waits for the result.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Method::run`], and if scores or losses are not finite.
+    fn classify(
+        &mut self,
+        classes: &ClassSet<'_>,
+        views: &ImageViews<'_>,
+    ) -> Result<Outcome, MethodError> {
+        self.launch(classes, views)?.read()
     }
 
-    /// Goes on from what [`Method::memory`] gave earlier.
-    fn restore(&mut self, _memory: &Memory, _device: &Device) -> Result<(), MethodError> {
-        Ok(())
+    /// Forgets what does not last beyond a test set.
+    fn next_test_set(&mut self) {
+        let Some(memory) = self.remembers() else { return };
+        if memory.lifetime() == Lifetime::Run {
+            memory.discard_batch();
+        } else {
+            memory.forget();
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use crate::class_set::ClassSet;
 use crate::class_texts::ClassTexts;
 use crate::error::MethodError;
-use crate::fixed_texts::FixedTexts;
 use crate::image_views::ImageViews;
 use crate::method::{Method, ViewDemand};
 use crate::outcome::{Outcome, read_scores, read_vector};
@@ -79,7 +78,7 @@ impl MtaConfig {
 #[derive(Debug)]
 pub struct Mta {
     config: MtaConfig,
-    texts: FixedTexts,
+    texts: ClassTexts,
 }
 
 /// The mode of some embeddings, and how it was found.
@@ -96,7 +95,7 @@ pub struct Mode {
 impl Mta {
     /// With fixed texts.
     pub fn new(config: MtaConfig, texts: ClassTexts) -> Self {
-        Self { config, texts: FixedTexts::new(texts) }
+        Self { config, texts }
     }
 }
 
@@ -105,15 +104,19 @@ impl Method for Mta {
         ViewDemand::All
     }
 
-    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
-        self.texts.start(classes)
+    fn prepare(&self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        classes.features(&self.texts).map(drop)
     }
 
-    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
-        let features = self.texts.features();
+    fn run(
+        &mut self,
+        classes: &ClassSet<'_>,
+        views: &ImageViews<'_>,
+    ) -> Result<Pending, MethodError> {
+        let features = classes.features(&self.texts)?;
         let embeddings = normalize(views.embeddings());
         let [n_views, width] = embeddings.dims();
-        let logits = views.logits(features).logits;
+        let logits = views.logits(&features).logits;
         let affinity = affinity(logits).reshape([n_views * n_views]);
         let (features, scale) = (features.tensor(), views.clip().logit_scale);
         let config = self.config.clone();

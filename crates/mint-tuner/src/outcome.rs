@@ -7,11 +7,11 @@ use crate::error::MethodError;
 /// What a method says about one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// A score for each class, the higher the better.
+    /// A score per class, the higher the better.
     pub scores: Vec<f32>,
     /// What the scores are.
     pub kind: ScoreKind,
-    /// What happened while adapting; nothing for methods that do not adapt.
+    /// What happened while adapting; empty for methods that do not adapt.
     pub steps: Vec<StepSummary>,
 }
 
@@ -32,8 +32,17 @@ impl Outcome {
 pub enum ScoreKind {
     /// Their softmax is the method's class distribution.
     Logits,
-    /// Numbers of votes; their shares are no probabilities.
+    /// Numbers of votes; their shares are not probabilities.
     Votes,
+}
+
+impl std::fmt::Display for ScoreKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Logits => "logits",
+            Self::Votes => "votes",
+        })
+    }
 }
 
 /// One step of adaptation.

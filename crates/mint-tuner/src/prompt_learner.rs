@@ -19,13 +19,17 @@ impl PromptLearner {
     ///
     /// The texts are run once, here: since every image starts from the same context, the
     /// embeddings and the trace of its first step are the same for all images.
+    ///
+    /// # Errors
+    ///
+    /// If a prompt is too long for the model.
     pub fn new(
         clip: &Clip,
         tokenizer: &Tokenizer,
         class_names: &[String],
         start: Tensor<2>,
     ) -> Result<Self, TokenizerError> {
-        let places = ContextPlaces { before: start.dims()[0], after: 0 };
+        let places = ContextPlaces::leading(start.dims()[0]);
         let prompts = PromptSet::with_context(tokenizer, class_names, places)?;
         let (start_features, start_trace) = clip.text.forward_traced(&prompts, &start);
         Ok(Self { prompts, start, start_features, start_trace })
@@ -51,7 +55,7 @@ impl PromptLearner {
         clip.text.forward_traced(&self.prompts, context)
     }
 
-    /// Gradient at the context from the gradient at the embeddings; no trace means the start's.
+    /// Gradient at the context from the gradient at the embeddings; `None` stands for the trace of the start.
     ///
     /// Shapes: `[class, embed] -> [context, width]`.
     pub fn pullback(

@@ -2,7 +2,6 @@
 
 use std::ops::RangeInclusive;
 
-use crate::confidence::confident_count;
 use crate::error::MethodError;
 
 /// The most steps for each image, and the most iterations of a loop.
@@ -64,23 +63,6 @@ pub(crate) fn share(name: &str, value: f64) -> Result<(), MethodError> {
     Err(MethodError::Config(format!("`{name}` is {value}: it must be above 0 and at most 1")))
 }
 
-/// A share of the views, which is at least one view.
-pub(crate) fn confident_share(value: f64, views: usize) -> Result<(), MethodError> {
-    share("confident-share", value)?;
-    chosen(views, value).map(|_| ())
-}
-
-/// The number of views that a share of them is; none is an error.
-pub(crate) fn chosen(views: usize, share: f64) -> Result<usize, MethodError> {
-    match confident_count(views, share) {
-        0 => Err(MethodError::Config(format!(
-            "a confident share of {share} chooses none of {views} views; use at least {} views",
-            (1.0 / share).ceil()
-        ))),
-        count => Ok(count.min(views)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,12 +80,5 @@ mod tests {
         assert!(positive("x", 0.0).is_err() && not_negative("x", 0.0).is_ok());
         assert!(decay("x", 1.0).is_err() && decay("x", 0.0).is_ok());
         assert!(whole("x", 0, 1..=3).is_err() && whole("x", 3, 1..=3).is_ok());
-    }
-
-    #[test]
-    fn a_share_of_the_views_is_at_least_one_view() {
-        assert!(matches!(chosen(10, 0.1), Ok(1)));
-        let message = chosen(9, 0.1).expect_err("that is none").to_string();
-        assert!(message.ends_with("use at least 10 views"), "{message}");
     }
 }

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
 use crate::class_texts::ClassTexts;
+use crate::confidence::ConfidentShare;
 use crate::error::MethodError;
-use crate::fixed_texts::FixedTexts;
 use crate::image_views::{ImageViews, ViewLogits};
-use crate::memory::{Lifetime, Memory};
+use crate::memory::{Lifetime, Memory, Remembers};
 use crate::method::{Method, ViewDemand};
 use crate::ordering::smallest;
 use crate::outcome::{Outcome, read_vector};
@@ -27,7 +27,7 @@ use crate::settings;
 pub struct TdaConfig {
     /// Share of the views whose mean is the image, those of lowest entropy; a single view is the
     /// image itself.
-    pub confident_share: f64,
+    pub confident_share: ConfidentShare,
     /// Images that are cached for each class they were taken for.
     pub positive_slots: usize,
     /// Weight of the positive cache's votes.
@@ -50,7 +50,7 @@ pub struct TdaConfig {
 impl Default for TdaConfig {
     fn default() -> Self {
         Self {
-            confident_share: 0.1,
+            confident_share: ConfidentShare::TENTH,
             positive_slots: 3,
             positive_weight: 2.0,
             positive_sharpness: 5.0,
@@ -70,10 +70,7 @@ impl TdaConfig {
     ///
     /// If a setting makes no sense.
     pub fn check(&self, views: usize) -> Result<(), MethodError> {
-        settings::share("confident-share", self.confident_share)?;
-        if views > 1 {
-            settings::chosen(views, self.confident_share)?;
-        }
+        self.confident(views)?;
         settings::whole("positive-slots", self.positive_slots, 0..=settings::MOST_SLOTS)?;
         settings::whole("negative-slots", self.negative_slots, 0..=settings::MOST_SLOTS)?;
         for (name, value) in [
@@ -90,13 +87,18 @@ impl TdaConfig {
         }
         Ok(())
     }
+
+    /// How many views the image is the mean of.
+    fn confident(&self, views: usize) -> Result<usize, MethodError> {
+        if views == 1 { Ok(1) } else { self.confident_share.count(views) }
+    }
 }
 
 /// Adds the caches' votes to the logits of each image.
 #[derive(Debug)]
 pub struct Tda {
     config: TdaConfig,
-    texts: FixedTexts,
+    texts: ClassTexts,
     caches: Caches,
 }
 
@@ -138,8 +140,7 @@ impl Sighting {
         ViewLogits { logits, entropies }: ViewLogits,
     ) -> Result<Self, MethodError> {
         let n_views = logits.dims()[0];
-        let share = if n_views == 1 { 1.0 } else { config.confident_share };
-        let confident = smallest(entropies, settings::chosen(n_views, share)?);
+        let confident = smallest(entropies, config.confident(n_views)?);
         let mean = |rows: Tensor<2>| {
             read_vector(rows.select(0, confident.clone()).mean_dim(0).squeeze_dim(0))
         };
@@ -182,6 +183,17 @@ impl Caches {
         let negative = (-config.negative_weight, config.negative_sharpness);
         vote(&self.negative, negative, &image.feature, &mut scores);
         scores
+    }
+
+    /// Refuses caches of another number of classes.
+    fn check(&self, n_classes: usize) -> Result<(), MethodError> {
+        let of = self.positive.len();
+        if of == 0 || of == n_classes {
+            return Ok(());
+        }
+        Err(MethodError::Config(format!(
+            "TDA's caches are of {of} classes and the test set has {n_classes}"
+        )))
     }
 
     /// How many images are cached for each class, positive and negative.
@@ -272,7 +284,7 @@ fn argmax(values: &[f32]) -> usize {
 impl Tda {
     /// With fixed texts and empty caches.
     pub fn new(config: TdaConfig, texts: ClassTexts) -> Self {
-        Self { config, texts: FixedTexts::new(texts), caches: Caches::default() }
+        Self { config, texts, caches: Caches::default() }
     }
 }
 
@@ -281,24 +293,38 @@ impl Method for Tda {
         ViewDemand::All
     }
 
-    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
-        self.caches = Caches::default();
-        self.texts.start(classes)
+    fn prepare(&self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        classes.features(&self.texts).map(drop)
     }
 
-    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
-        let logits = views.logits(self.texts.features());
+    fn run(
+        &mut self,
+        classes: &ClassSet<'_>,
+        views: &ImageViews<'_>,
+    ) -> Result<Pending, MethodError> {
+        self.caches.check(classes.names().len())?;
+        let logits = views.logits(&classes.features(&self.texts)?);
         let image = Sighting::new(&self.config, normalize(views.embeddings()), logits)?;
         // The caches decide by the numbers, so there is nothing left to wait for.
         Ok(Pending::ready(Outcome::logits(self.caches.classify(&self.config, image))))
     }
 
-    fn memory_lifetime(&self) -> Option<Lifetime> {
-        Some(Lifetime::TestSet)
+    fn remembers(&mut self) -> Option<&mut dyn Remembers> {
+        Some(self)
+    }
+}
+
+impl Remembers for Tda {
+    fn lifetime(&self) -> Lifetime {
+        Lifetime::TestSet
     }
 
-    fn memory(&self) -> Result<Option<Memory>, MethodError> {
-        Ok(Some(self.caches.to_memory()))
+    fn forget(&mut self) {
+        self.caches = Caches::default();
+    }
+
+    fn save(&self) -> Result<Memory, MethodError> {
+        Ok(self.caches.to_memory())
     }
 
     fn restore(&mut self, memory: &Memory, _device: &Device) -> Result<(), MethodError> {

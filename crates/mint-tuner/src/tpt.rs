@@ -3,14 +3,13 @@
 //! Source: Shu et al., *Test-Time Prompt Tuning for Zero-Shot Generalization in Vision-Language
 //! Models* (2022).
 
-use std::sync::Arc;
-
 use burn::tensor::Tensor;
 use mint_clip::Clip;
 use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
-use crate::confidence::confident_views;
+use crate::class_texts::Context;
+use crate::confidence::{ConfidentShare, confident_views};
 use crate::error::MethodError;
 use crate::image_views::ImageViews;
 use crate::method::{Method, ViewDemand};
@@ -25,7 +24,7 @@ use crate::settings;
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TptConfig {
     /// Share of the views whose entropy is minimised, those of lowest entropy.
-    pub confident_share: f64,
+    pub confident_share: ConfidentShare,
     /// Steps for each image.
     pub steps: usize,
     /// Settings of AdamW.
@@ -34,7 +33,11 @@ pub struct TptConfig {
 
 impl Default for TptConfig {
     fn default() -> Self {
-        Self { confident_share: 0.1, steps: 1, optimizer: OptimizerConfig::default() }
+        Self {
+            confident_share: ConfidentShare::TENTH,
+            steps: 1,
+            optimizer: OptimizerConfig::default(),
+        }
     }
 }
 
@@ -47,7 +50,7 @@ impl TptConfig {
     pub fn check(&self, views: usize) -> Result<(), MethodError> {
         settings::whole("steps", self.steps, 0..=settings::MOST_STEPS)?;
         if self.steps > 0 {
-            settings::confident_share(self.confident_share, views)?;
+            self.confident_share.count(views)?;
         }
         self.optimizer.check()
     }
@@ -57,8 +60,7 @@ impl TptConfig {
 #[derive(Debug)]
 pub struct Tpt {
     config: TptConfig,
-    context: Tensor<2>,
-    learner: Option<Arc<PromptLearner>>,
+    context: Context,
 }
 
 /// A tuning of the context to the views of one image, step by step.
@@ -83,9 +85,9 @@ pub struct TuningStep {
 }
 
 impl Tpt {
-    /// With the context `[context, width]` that every image starts from.
-    pub fn new(config: TptConfig, context: Tensor<2>) -> Self {
-        Self { config, context, learner: None }
+    /// With the context that every image starts from.
+    pub fn new(config: TptConfig, context: impl Into<Context>) -> Self {
+        Self { config, context: context.into() }
     }
 }
 
@@ -100,7 +102,7 @@ impl<'a> ContextTuning<'a> {
         let n_views = embeddings.dims()[0];
         let n_chosen = match config.steps {
             0 => 1,
-            _ => settings::chosen(n_views, config.confident_share)?,
+            _ => config.confident_share.count(n_views)?,
         };
         let logits = clip.logits(embeddings.clone(), learner.start_features());
         let chosen = embeddings.select(0, confident_views(logits, n_chosen));
@@ -147,15 +149,18 @@ impl Method for Tpt {
         ViewDemand::All
     }
 
-    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
-        self.learner = Some(classes.learner(&self.context)?);
-        Ok(())
+    fn prepare(&self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        classes.learner(&self.context).map(drop)
     }
 
-    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
-        let learner = self.learner.as_ref().expect("a test set was started");
+    fn run(
+        &mut self,
+        classes: &ClassSet<'_>,
+        views: &ImageViews<'_>,
+    ) -> Result<Pending, MethodError> {
+        let learner = classes.learner(&self.context)?;
         let clip = views.clip();
-        let mut tuning = ContextTuning::new(&self.config, clip, learner, views.embeddings())?;
+        let mut tuning = ContextTuning::new(&self.config, clip, &learner, views.embeddings())?;
         let mut steps = Vec::with_capacity(self.config.steps);
         for _ in 0..self.config.steps {
             let loss = tuning.step().loss;

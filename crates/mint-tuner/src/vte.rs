@@ -7,25 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
 use crate::class_texts::ClassTexts;
+use crate::confidence::ConfidentShare;
 use crate::error::MethodError;
-use crate::fixed_texts::FixedTexts;
 use crate::image_views::{ImageViews, ViewLogits};
 use crate::method::{Method, ViewDemand};
 use crate::ordering::smallest;
 use crate::pending::Pending;
-use crate::settings;
 
 /// Configuration of VTE. The default is the published code's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct VteConfig {
     /// Share of the views whose embeddings are averaged, those of lowest entropy.
-    pub confident_share: f64,
+    pub confident_share: ConfidentShare,
 }
 
 impl Default for VteConfig {
     fn default() -> Self {
-        Self { confident_share: 0.1 }
+        Self { confident_share: ConfidentShare::TENTH }
     }
 }
 
@@ -34,9 +33,9 @@ impl VteConfig {
     ///
     /// # Errors
     ///
-    /// If a setting makes no sense.
+    /// If the share is less than one view.
     pub fn check(&self, views: usize) -> Result<(), MethodError> {
-        settings::confident_share(self.confident_share, views)
+        self.confident_share.count(views).map(drop)
     }
 }
 
@@ -44,13 +43,13 @@ impl VteConfig {
 #[derive(Debug)]
 pub struct Vte {
     config: VteConfig,
-    texts: FixedTexts,
+    texts: ClassTexts,
 }
 
 impl Vte {
     /// With fixed texts.
     pub fn new(config: VteConfig, texts: ClassTexts) -> Self {
-        Self { config, texts: FixedTexts::new(texts) }
+        Self { config, texts }
     }
 }
 
@@ -59,14 +58,18 @@ impl Method for Vte {
         ViewDemand::All
     }
 
-    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
-        self.texts.start(classes)
+    fn prepare(&self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        classes.features(&self.texts).map(drop)
     }
 
-    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
-        let ViewLogits { logits, entropies } = views.logits(self.texts.features());
+    fn run(
+        &mut self,
+        classes: &ClassSet<'_>,
+        views: &ImageViews<'_>,
+    ) -> Result<Pending, MethodError> {
+        let ViewLogits { logits, entropies } = views.logits(&classes.features(&self.texts)?);
         let n_views = logits.dims()[0];
-        let count = settings::chosen(n_views, self.config.confident_share)?;
+        let count = self.config.confident_share.count(n_views)?;
         // The mean of unit vectors is not made a unit vector again. Logits are linear in the image,
         // so those of the mean are the mean of the views'.
         let mean = logits.select(0, smallest(entropies, count)).mean_dim(0);

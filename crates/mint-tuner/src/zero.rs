@@ -7,14 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
 use crate::class_texts::ClassTexts;
+use crate::confidence::ConfidentShare;
 use crate::error::MethodError;
-use crate::fixed_texts::FixedTexts;
 use crate::image_views::{ImageViews, ViewLogits};
 use crate::method::{Method, ViewDemand};
 use crate::ordering::ascending;
 use crate::outcome::{Outcome, read_vector};
 use crate::pending::Pending;
-use crate::settings;
 
 /// Configuration of ZERO.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,12 +21,12 @@ use crate::settings;
 pub struct ZeroConfig {
     /// Share of the views that vote, those of lowest entropy: 0.3 in the published code, 0.1 in
     /// the paper's first version.
-    pub confident_share: f64,
+    pub confident_share: ConfidentShare,
 }
 
 impl Default for ZeroConfig {
     fn default() -> Self {
-        Self { confident_share: 0.3 }
+        Self { confident_share: ConfidentShare::THREE_TENTHS }
     }
 }
 
@@ -36,9 +35,9 @@ impl ZeroConfig {
     ///
     /// # Errors
     ///
-    /// If a setting makes no sense.
+    /// If the share is less than one view.
     pub fn check(&self, views: usize) -> Result<(), MethodError> {
-        settings::confident_share(self.confident_share, views)
+        self.confident_share.count(views).map(drop)
     }
 }
 
@@ -46,13 +45,13 @@ impl ZeroConfig {
 #[derive(Debug)]
 pub struct Zero {
     config: ZeroConfig,
-    texts: FixedTexts,
+    texts: ClassTexts,
 }
 
 impl Zero {
     /// With fixed texts.
     pub fn new(config: ZeroConfig, texts: ClassTexts) -> Self {
-        Self { config, texts: FixedTexts::new(texts) }
+        Self { config, texts }
     }
 }
 
@@ -61,14 +60,18 @@ impl Method for Zero {
         ViewDemand::All
     }
 
-    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
-        self.texts.start(classes)
+    fn prepare(&self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        classes.features(&self.texts).map(drop)
     }
 
-    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
-        let ViewLogits { logits, entropies } = views.logits(self.texts.features());
+    fn run(
+        &mut self,
+        classes: &ClassSet<'_>,
+        views: &ImageViews<'_>,
+    ) -> Result<Pending, MethodError> {
+        let ViewLogits { logits, entropies } = views.logits(&classes.features(&self.texts)?);
         let [n_views, n_classes] = logits.dims();
-        let n_voters = settings::chosen(n_views, self.config.confident_share)?;
+        let n_voters = self.config.confident_share.count(n_views)?;
         Ok(Pending::later(move || {
             let entropies = read_vector(entropies)?;
             let logits = read_vector(logits.reshape([n_views * n_classes]))?;
@@ -80,9 +83,9 @@ impl Method for Zero {
 /// Votes of the `n_voters` views of lowest entropy for each class, ties broken.
 ///
 /// A view with several best classes shares its vote among them. If several classes have the most
-/// votes, the views behind the voters are asked in the order of their entropy, and the first whose
+/// votes, the next views are asked in the order of their entropy, and the first whose
 /// best class is one of those gives one vote to it. If none is, the tied class with the largest
-/// logit in the first view behind the voters wins, or the lowest class where there is no such view.
+/// logit in the first view after the voters wins, or the lowest class where there is no such view.
 /// (The published code means to do the same at that point, but inverts the bits of class indices
 /// where it means to exclude the others, so that it often answers with a class that nobody voted
 /// for.)

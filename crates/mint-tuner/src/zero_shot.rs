@@ -4,7 +4,6 @@
 use crate::class_set::ClassSet;
 use crate::class_texts::ClassTexts;
 use crate::error::MethodError;
-use crate::fixed_texts::FixedTexts;
 use crate::image_views::ImageViews;
 use crate::method::{Method, ViewDemand};
 use crate::pending::Pending;
@@ -12,13 +11,13 @@ use crate::pending::Pending;
 /// Compares view 0 with fixed texts.
 #[derive(Debug)]
 pub struct ZeroShot {
-    texts: FixedTexts,
+    texts: ClassTexts,
 }
 
 impl ZeroShot {
     /// With these texts.
     pub fn new(texts: ClassTexts) -> Self {
-        Self { texts: FixedTexts::new(texts) }
+        Self { texts }
     }
 }
 
@@ -34,12 +33,16 @@ impl Method for ZeroShot {
         ViewDemand::Clean
     }
 
-    fn start_test_set(&mut self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
-        self.texts.start(classes)
+    fn prepare(&self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
+        classes.features(&self.texts).map(drop)
     }
 
-    fn launch(&mut self, views: &ImageViews<'_>) -> Result<Pending, MethodError> {
-        let features = self.texts.features().tensor();
+    fn run(
+        &mut self,
+        classes: &ClassSet<'_>,
+        views: &ImageViews<'_>,
+    ) -> Result<Pending, MethodError> {
+        let features = classes.features(&self.texts)?.tensor();
         let logits = views.clip().logits(views.clean_embedding(), features);
         Ok(Pending::logits(logits))
     }

@@ -1,13 +1,10 @@
 //! What methods share of a test set's classes, and which settings are refused.
 
-#[path = "../../mint-clip/tests/small_clip/mod.rs"]
-mod small_clip;
-
-use mint_clip::{ContextPlaces, PromptSet, Tokenizer, normalize};
+use mint_clip::{ContextPlaces, PromptSet, normalize};
+use mint_fixtures::{small_clip, tensor, values};
 use mint_golden::Bound;
 use mint_golden::{Recording, assert_close};
-use mint_tuner::{ClassSet, ClassTexts, MintConfig};
-use small_clip::{small_clip, tensor, values};
+use mint_tuner::{ClassSet, ClassTexts, ConfidentShare, Context, MintConfig};
 
 fn names() -> Vec<String> {
     ["tabby cat", "astronaut", "retina"].map(str::to_owned).into()
@@ -16,7 +13,7 @@ fn names() -> Vec<String> {
 #[test]
 fn equal_texts_are_embedded_once_and_others_on_their_own() {
     let clip = small_clip();
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let names = names();
     let classes = ClassSet::new(&clip, &tokenizer, &names);
     let context = tensor::<2>(&Recording::open("mint_seq"), "init.ctx");
@@ -26,8 +23,8 @@ fn equal_texts_are_embedded_once_and_others_on_their_own() {
             ClassTexts::Template("a sketch of a {}.".to_owned()),
             ClassTexts::Ensemble(vec!["a photo of a {}.".to_owned(), "art of a {}.".to_owned()]),
             ClassTexts::Ensemble(vec!["a photo of a {}.".to_owned(), "a toy {}.".to_owned()]),
-            ClassTexts::Context(context.clone()),
-            ClassTexts::Context(context.clone() * 0.5),
+            ClassTexts::Context(context.clone().into()),
+            ClassTexts::Context((context.clone() * 0.5).into()),
         ]
     };
     let first = kinds().map(|texts| values(classes.features(&texts).expect("fits").tensor()));
@@ -45,7 +42,7 @@ fn equal_texts_are_embedded_once_and_others_on_their_own() {
     let mean = normalize(template("a photo of a {}.") + template("art of a {}."));
     assert_close("template", &first[0], &values(template("a photo of a {}.")), Bound::OPERATION);
     assert_close("ensemble", &first[2], &values(mean), Bound::OPERATION);
-    let places = ContextPlaces { before: context.dims()[0], after: 0 };
+    let places = ContextPlaces::leading(context.dims()[0]);
     let prompts = PromptSet::with_context(&tokenizer, &names, places).expect("they fit");
     let expected = normalize(clip.text.forward(&prompts, Some(&context)));
     assert_close("context", &first[4], &values(expected), Bound::OPERATION);
@@ -54,16 +51,17 @@ fn equal_texts_are_embedded_once_and_others_on_their_own() {
 #[test]
 fn learners_are_shared_by_methods_with_an_equal_start_only() {
     let clip = small_clip();
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let names = names();
     let classes = ClassSet::new(&clip, &tokenizer, &names);
     let start = tensor::<2>(&Recording::open("mint_seq"), "init.ctx");
     let other = start.clone() * 2.0;
-    let learner = classes.learner(&start).expect("prompts fit");
+    let learner_of = |start: Context| classes.learner(&start).expect("prompts fit");
+    let learner = learner_of(start.clone().into());
     assert_eq!(values(learner.start()), values(start.clone()));
-    assert_eq!(values(classes.learner(&other).expect("prompts fit").start()), values(other));
-    let again = classes.learner(&start).expect("prompts fit");
-    assert!(std::sync::Arc::ptr_eq(&learner, &again), "the texts of a start run once");
+    assert_eq!(values(learner_of(other.clone().into()).start()), values(other));
+    let again = learner_of((start * 1.0).into());
+    assert!(std::rc::Rc::ptr_eq(&learner, &again), "the texts of a start run once");
 }
 
 #[test]
@@ -77,13 +75,6 @@ fn settings_are_accepted_up_to_their_limits_and_refused_beyond() {
     assert!(accepted(|config| config.picks_per_block = 8));
     assert!(!accepted(|config| config.picks_per_block = 0));
     assert!(!accepted(|config| config.picks_per_block = 9));
-    assert!(accepted(|config| config.confident_share = 1.0));
-    assert!(accepted(|config| config.confident_share = f64::MIN_POSITIVE));
-    for share in [0.0, -0.1, 1.1, f64::NAN, f64::INFINITY] {
-        let config = MintConfig { confident_share: share, ..MintConfig::default() };
-        let message = config.check().expect_err("no share").to_string();
-        assert!(message.contains("confident-share"), "{message}");
-    }
     for rate in [-1.0, f64::NAN, f64::INFINITY] {
         let mut config = MintConfig::default();
         config.optimizer.learning_rate = rate;
@@ -94,8 +85,10 @@ fn settings_are_accepted_up_to_their_limits_and_refused_beyond() {
 
 #[test]
 fn views_are_chosen_by_share_and_none_is_an_error_only_if_there_are_steps() {
-    let config =
-        |confident_share, steps| MintConfig { confident_share, steps, ..MintConfig::default() };
+    let config = |share, steps| {
+        let confident_share = ConfidentShare::new(share).expect("a share");
+        MintConfig { confident_share, steps, ..MintConfig::default() }
+    };
     assert_eq!(config(0.1, 3).chosen(64).expect("some"), 6);
     assert_eq!(config(1.0, 3).chosen(5).expect("all"), 5);
     assert_eq!(config(0.1, 0).chosen(4).expect("nothing is chosen without steps"), 0);

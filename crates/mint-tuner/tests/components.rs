@@ -1,15 +1,17 @@
 //! Parts of the method against recorded numbers.
 
-#[path = "../../mint-clip/tests/small_clip/mod.rs"]
-mod small_clip;
-
 use burn::tensor::{Device, Tensor, TensorData};
+use mint_fixtures::{integers, tensor, values};
 use mint_golden::{Bound, Recording, assert_close, json};
-use mint_tuner::confidence::{confident_count, confident_views, entropies};
+use mint_tuner::confidence::{confident_views, entropies};
 use mint_tuner::objective::marginal_entropy;
 use mint_tuner::ordering::smallest_per_row;
-use mint_tuner::{OptimizerConfig, TensorOptimizer};
-use small_clip::{integers, tensor, values};
+use mint_tuner::{ConfidentShare, OptimizerConfig, TensorOptimizer};
+
+/// Of no view, the official code has 0 and ours an error.
+fn confident_count(views: usize, share: f64) -> usize {
+    ConfidentShare::new(share).and_then(|share| share.count(views)).unwrap_or(0)
+}
 
 #[test]
 fn the_number_of_chosen_views_is_pythons_truncated_product() {

@@ -1,20 +1,17 @@
 //! TPT, ZERO and MTA against recordings of their official implementations.
 
-#[path = "../../mint-clip/tests/small_clip/mod.rs"]
-mod small_clip;
-
 use burn::tensor::{Device, Tensor, TensorData};
-use mint_clip::{Clip, Tokenizer, normalize};
+use mint_clip::{Clip, normalize};
+use mint_fixtures::{class_names, small_clip, tensor, values, views};
 use mint_golden::{AdamwReplay, Bound, Recording, assert_close, assert_within};
-use mint_tuner::confidence::{confident_count, entropies};
+use mint_tuner::confidence::entropies;
 use mint_tuner::mta::{affinity, find_mode};
 use mint_tuner::tpt::ContextTuning;
 use mint_tuner::zero::votes;
 use mint_tuner::{
-    ClassSet, ClassTexts, ImageViews, Method, MintConfig, Mta, MtaConfig, PromptLearner, Tpt,
+    ClassSet, ClassTexts, ConfidentShare, ImageViews, Method, Mta, MtaConfig, PromptLearner, Tpt,
     TptConfig, Zero, ZeroConfig, ZeroShot,
 };
-use small_clip::{small_clip, tensor, values};
 
 /// The inlierness of views and the mode, of the recorded affinities: sums of up to 64 products,
 /// multiplied by `lambda_q / lambda_y = 20` in the exponent of a softmax.
@@ -24,25 +21,23 @@ const MEAN_SHIFT: Bound = Bound::relative(20.0 * 64.0);
 /// times sums of 32 products, each sum off by `sqrt(32)`, about 6 roundings.
 const MEAN_SHIFT_OF_LOGITS: Bound = Bound::relative(20.0 * 2.0 * 100.0 * 6.4);
 
-fn class_names() -> Vec<String> {
-    let classes = Recording::open("mint_seq").metadata("classes");
-    serde_json::from_str(&classes).expect("a list of names")
+fn share(share: f64) -> ConfidentShare {
+    ConfidentShare::new(share).expect("a share")
 }
 
 fn embeddings(clip: &Clip, image: usize, views: usize) -> Tensor<2> {
-    let pixels = tensor::<4>(&Recording::open("pixels"), &format!("img{image}"));
-    clip.image.forward(pixels.narrow(0, 0, views))
+    clip.image.forward(mint_fixtures::views(image).narrow(0, 0, views))
 }
 
 #[test]
 fn tpt_matches_step_by_step() {
     let clip = small_clip();
     let recording = Recording::open("tpt");
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
-    for (tag, share, steps) in
+    let tokenizer = clip.tokenizer();
+    for (tag, top, steps) in
         [("default", 0.1, 1), ("rendering10", 0.1, 1), ("rendering25", 0.25, 1), ("coop3", 0.25, 3)]
     {
-        let config = TptConfig { confident_share: share, steps, ..TptConfig::default() };
+        let config = TptConfig { confident_share: share(top), steps, ..TptConfig::default() };
         let start = tensor::<2>(&recording, &format!("{tag}.ctx_init"));
         let learner =
             PromptLearner::new(&clip, &tokenizer, &class_names(), start).expect("prompts");
@@ -86,7 +81,7 @@ fn zero_votes(cosines: &[f32], n_classes: usize, gamma: f64) -> Vec<f32> {
     let data = TensorData::new(cosines.to_vec(), [n_views, n_classes]);
     let logits = Tensor::<2>::from_data(data, &Device::flex()) * 100.0;
     let entropies = values(entropies(logits.clone()));
-    votes(&values(logits), n_classes, &entropies, confident_count(n_views, gamma))
+    votes(&values(logits), n_classes, &entropies, share(gamma).count(n_views).unwrap_or(0))
 }
 
 #[test]
@@ -234,25 +229,22 @@ fn mta_stops_where_a_step_is_shorter_than_the_tolerance() {
 
 /// Scores of two images by a method, through the interface that evaluation uses.
 fn scores(clip: &Clip, method: &mut dyn Method) -> Vec<Vec<f32>> {
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let names = class_names();
-    method.start_test_set(&ClassSet::new(clip, &tokenizer, &names)).expect("prompts fit");
-    let pass = MintConfig::default().pass(&clip.config).expect("the blocks exist");
+    let classes = ClassSet::new(clip, &tokenizer, &names);
     let classify = |image: usize| {
-        let pixels = tensor::<4>(&Recording::open("pixels"), &format!("img{image}"));
-        let views = ImageViews::new(clip, pixels, &pass);
-        method.classify(&views).expect("the device works").scores
+        let views = ImageViews::new(clip, views(image));
+        method.classify(&classes, &views).expect("the device works").scores
     };
     let scores = [0, 1].map(classify).into();
-    assert!(method.memory().expect("the device works").is_none(), "nothing is remembered");
-    assert!(method.memory_lifetime().is_none() && method.can_be_interrupted());
+    assert!(method.remembers().is_none(), "nothing is remembered");
     scores
 }
 
 #[test]
 fn methods_give_what_their_parts_give() {
     let clip = small_clip();
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let names = class_names();
     let classes = ClassSet::new(&clip, &tokenizer, &names);
     let texts = classes.features(&ClassTexts::default()).expect("prompts fit").tensor();
@@ -279,16 +271,16 @@ fn methods_give_what_their_parts_give() {
     });
     check("mta", scores(&clip, &mut Mta::new(config.clone(), ClassTexts::default())), parts);
 
-    let config = ZeroConfig { confident_share: 0.3 };
+    let config = ZeroConfig { confident_share: share(0.3) };
     let parts = of_images(&|embeddings| {
         let logits = logits(embeddings);
         votes(&values(logits.clone()), names.len(), &values(entropies(logits)), 4)
     });
     assert_eq!(scores(&clip, &mut Zero::new(config, ClassTexts::default())), parts);
 
-    let config = TptConfig { confident_share: 0.25, steps: 2, ..TptConfig::default() };
+    let config = TptConfig { confident_share: share(0.25), steps: 2, ..TptConfig::default() };
     let start = tensor::<2>(&Recording::open("tpt"), "default.ctx_init");
-    let learner = classes.learner(&start).expect("prompts fit");
+    let learner = classes.learner(&start.clone().into()).expect("prompts fit");
     let parts = of_images(&|embeddings| {
         let mut tuning = ContextTuning::new(&config, &clip, &learner, embeddings.clone())
             .expect("views are chosen");

@@ -2,28 +2,16 @@
 //!
 //! Recorded by `mint-golden/generate/sar.py`.
 
-#[path = "../../mint-clip/tests/small_clip/mod.rs"]
-mod small_clip;
-
 use burn::tensor::Tensor;
-use mint_clip::{Clip, Tokenizer};
+use mint_clip::Clip;
+use mint_fixtures::{class_names, small_clip, values, views};
 use mint_golden::{Bound, Recording, assert_close};
 use mint_tuner::{
-    ClassSet, ClassTexts, ImageViews, Method, MintConfig, NormObjective, NormTuning, Sar, SarBatch,
+    ClassSet, ClassTexts, ImageViews, Method, NormObjective, NormTuning, Remembers, Sar, SarBatch,
     SarConfig, SarPrediction,
 };
-use small_clip::{small_clip, tensor, values};
 
 const BLOCKS: usize = 9;
-
-fn class_names() -> Vec<String> {
-    let classes = Recording::open("mint_seq").metadata("classes");
-    serde_json::from_str(&classes).expect("a list of names")
-}
-
-fn views(image: usize) -> Tensor<4> {
-    tensor::<4>(&Recording::open("pixels"), &format!("img{image}"))
-}
 
 fn view(image: usize, view: usize) -> Tensor<4> {
     views(image).narrow(0, view, 1)
@@ -41,7 +29,7 @@ fn config(recording: &Recording, run: &str) -> SarConfig {
 fn check_run(clip: &Clip, run: &str, batches: Vec<Tensor<4>>) {
     let recording = Recording::open("sar");
     let config = config(&recording, run);
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let names = class_names();
     let classes = ClassSet::new(clip, &tokenizer, &names);
     let texts = classes.features(&ClassTexts::default()).expect("prompts fit").tensor();
@@ -113,14 +101,13 @@ fn a_batch_without_reliable_views_follows_the_velocity() {
 
 /// Scores of images in order.
 fn scores(clip: &Clip, config: SarConfig, images: &[Tensor<4>]) -> Vec<Vec<f32>> {
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let names = class_names();
     let mut sar = Sar::new(config, clip, ClassTexts::default()).expect("the configuration fits");
-    sar.start_test_set(&ClassSet::new(clip, &tokenizer, &names)).expect("prompts fit");
-    let pass = MintConfig::default().pass(&clip.config).expect("the blocks exist");
+    let classes = ClassSet::new(clip, &tokenizer, &names);
     let classify = |pixels: &Tensor<4>| {
-        let views = ImageViews::new(clip, pixels.clone(), &pass);
-        sar.classify(&views).expect("the device works").scores
+        let views = ImageViews::new(clip, pixels.clone());
+        sar.classify(&classes, &views).expect("the device works").scores
     };
     images.iter().map(classify).collect()
 }
@@ -164,18 +151,13 @@ fn a_prediction_after_the_update_is_another() {
 fn a_memory_of_the_start_comes_back_like_one_with_a_velocity() {
     let clip = small_clip();
     let config = config(&Recording::open("sar"), "views");
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let names = class_names();
     let classes = ClassSet::new(&clip, &tokenizer, &names);
-    let pass = MintConfig::default().pass(&clip.config).expect("the blocks exist");
-    let start = || {
-        let mut sar = Sar::new(config.clone(), &clip, ClassTexts::default()).expect("it fits");
-        sar.start_test_set(&classes).expect("prompts fit");
-        sar
-    };
+    let start = || Sar::new(config.clone(), &clip, ClassTexts::default()).expect("it fits");
     let classify = |sar: &mut Sar, image: usize| {
-        let views = ImageViews::new(&clip, views(image), &pass);
-        let outcome = sar.classify(&views).expect("the device works");
+        let views = ImageViews::new(&clip, views(image));
+        let outcome = sar.classify(&classes, &views).expect("the device works");
         assert_eq!(outcome.steps.len(), 1, "the update is reported");
         outcome.scores
     };
@@ -184,7 +166,7 @@ fn a_memory_of_the_start_comes_back_like_one_with_a_velocity() {
     for saved_after in [0, 1] {
         let mut first = start();
         (0..saved_after).for_each(|image| drop(classify(&mut first, image)));
-        let memory = first.memory().expect("the device works").expect("SAR remembers");
+        let memory = first.save().expect("the device works");
         let mut second = start();
         second.restore(&memory, &clip.device).expect("the memory is whole");
         for image in saved_after..2 {

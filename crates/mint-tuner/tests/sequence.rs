@@ -1,13 +1,10 @@
 //! Whole adaptation sequences, step by step, against the official implementation.
 
-#[path = "../../mint-clip/tests/small_clip/mod.rs"]
-mod small_clip;
-
 use burn::tensor::{Int, Tensor};
-use mint_clip::{Clip, Tokenizer, normalize};
+use mint_clip::{Clip, normalize};
+use mint_fixtures::{class_names, int_tensor, integers, small_clip, tensor, values, views};
 use mint_golden::{AdamwReplay, Bound, Recording, assert_close, assert_within};
-use mint_tuner::{Adaptation, MemoryBank, MintConfig, PromptLearner};
-use small_clip::{int_tensor, integers, small_clip, tensor, values};
+use mint_tuner::{Adaptation, ConfidentShare, MemoryBank, MintConfig, PromptLearner};
 
 struct Sequence {
     name: &'static str,
@@ -75,17 +72,15 @@ impl Sequence {
     fn open(name: &'static str, images: usize) -> Self {
         let recording = Recording::open(name);
         let clip = small_clip();
-        let names: Vec<String> = {
-            let classes = Recording::open("mint_seq").metadata("classes");
-            serde_json::from_str(&classes).expect("a list of names")
-        };
-        let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+        let names = class_names();
+        let tokenizer = clip.tokenizer();
         let context = tensor::<2>(&recording, "init.ctx");
         let learner = PromptLearner::new(&clip, &tokenizer, &names, context).expect("prompts fit");
         let keys = tensor::<2>(&recording, "init.keys");
         let bank = MemoryBank::new(keys, tensor::<3>(&recording, "init.prompts"));
+        let confident_share = ConfidentShare::new(0.25).expect("a share");
         let config =
-            MintConfig { bank_slots: bank.slots(), confident_share: 0.25, ..MintConfig::default() };
+            MintConfig { bank_slots: bank.slots(), confident_share, ..MintConfig::default() };
         let last = format!("img{}.eval.logits", images - 1);
         assert!(recording.names().contains(&last), "{images} images are recorded");
         let keys_replay = AdamwReplay::new(&values(bank.keys.clone()));
@@ -129,7 +124,7 @@ impl Sequence {
 
     /// Runs one image; `full` says whether the recording has features, keys and prompts as well.
     fn run(&mut self, image: usize, full: bool, differences: &mut Differences) -> usize {
-        let pixels = tensor::<4>(&Recording::open("pixels"), &format!("img{image}"));
+        let pixels = views(image);
         let pass_config = self.config.pass(&self.clip.config).expect("the blocks exist");
         // The smaller recording uses the first views only.
         let [_, views, _] = self.recording.shape(&format!("img{image}.queries"))[..] else {

@@ -1,40 +1,40 @@
 //! What the switches of the configuration change, and what they leave alone.
 
-#[path = "../../mint-clip/tests/small_clip/mod.rs"]
-mod small_clip;
-
 use burn::tensor::Tensor;
-use mint_clip::{Clip, Tokenizer};
+use mint_clip::Clip;
+use mint_fixtures::{int_tensor, small_clip, tensor, values};
 use mint_golden::Recording;
 use mint_tuner::{
-    ClassSet, ClassTexts, DistanceSign, ImageViews, Lifetime, MemoryBank, Method, MethodError,
-    Mint, MintConfig, Mta, MtaConfig, Sar, SarConfig, Tda, TdaConfig, Tpt, TptConfig, UsageScaling,
-    Vte, VteConfig, Zero, ZeroConfig, ZeroShot,
+    ClassSet, ClassTexts, ConfidentShare, DistanceSign, ImageViews, Lifetime, MemoryBank, Method,
+    MethodError, Mint, MintConfig, Mta, MtaConfig, Remembers, Sar, SarConfig, Tda, TdaConfig, Tpt,
+    TptConfig, UsageScaling, Vte, VteConfig, Zero, ZeroConfig, ZeroShot,
 };
-use small_clip::{int_tensor, small_clip, tensor, values};
 
 fn names() -> [String; 3] {
     ["tabby cat", "astronaut", "retina"].map(str::to_owned)
 }
 
+fn quarter() -> ConfidentShare {
+    ConfidentShare::new(0.25).expect("a share")
+}
+
 fn config() -> MintConfig {
-    MintConfig { bank_slots: 32, confident_share: 0.25, ..MintConfig::default() }
+    MintConfig { bank_slots: 32, confident_share: quarter(), ..MintConfig::default() }
 }
 
 /// Scores of two images, one after the other, and the memory behind them.
 fn classify_two(clip: &Clip, config: &MintConfig) -> (Vec<Vec<f32>>, MemoryBank) {
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let names = names();
     let context = tensor::<2>(&Recording::open("mint_seq"), "init.ctx");
     let mut mint = Mint::new(config.clone(), clip, context).expect("the configuration fits");
-    mint.start_test_set(&ClassSet::new(clip, &tokenizer, &names)).expect("prompts fit");
-    let pass = config.pass(&clip.config).expect("the blocks exist");
+    let classes = ClassSet::new(clip, &tokenizer, &names);
     let pixels = Recording::open("pixels");
     let scores = ["img0", "img1"].map(|image| {
-        let views = ImageViews::new(clip, tensor::<4>(&pixels, image), &pass);
-        mint.classify(&views).expect("the device works").scores
+        let views = ImageViews::new(clip, tensor::<4>(&pixels, image));
+        mint.classify(&classes, &views).expect("the device works").scores
     });
-    let memory = mint.memory().expect("the device works").expect("MINT remembers");
+    let memory = mint.save().expect("the device works");
     (scores.into(), MemoryBank::from_memory(&memory, &clip.device).expect("the memory is whole"))
 }
 
@@ -75,14 +75,13 @@ fn without_steps_mint_still_inserts_prompts() {
     let clip = small_clip();
     let (scores, bank) = classify_two(&clip, &MintConfig { steps: 0, ..config() });
     assert_eq!(bank.usage().total(), 0, "predictions count nothing");
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let names = names();
     let mut zero_shot = ZeroShot::default();
-    zero_shot.start_test_set(&ClassSet::new(&clip, &tokenizer, &names)).expect("prompts fit");
-    let pass = config().pass(&clip.config).expect("the blocks exist");
+    let classes = ClassSet::new(&clip, &tokenizer, &names);
     let pixels = tensor::<4>(&Recording::open("pixels"), "img0");
-    let views = ImageViews::new(&clip, pixels, &pass);
-    assert_ne!(scores[0], zero_shot.classify(&views).expect("the device works").scores);
+    let views = ImageViews::new(&clip, pixels);
+    assert_ne!(scores[0], zero_shot.classify(&classes, &views).expect("the device works").scores);
 }
 
 #[test]
@@ -109,7 +108,7 @@ fn usage_factors_follow_their_formulas() {
 #[test]
 fn adaptation_that_diverges_ends_with_the_step_and_the_setting() {
     let clip = small_clip();
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let names = names();
     let classes = ClassSet::new(&clip, &tokenizer, &names);
     let context = tensor::<2>(&Recording::open("mint_seq"), "init.ctx");
@@ -118,18 +117,16 @@ fn adaptation_that_diverges_ends_with_the_step_and_the_setting() {
     let mut sar_config = SarConfig { margin: 10.0, ..SarConfig::default() };
     sar_config.learning_rate = 1e30;
     let tpt_config =
-        TptConfig { optimizer: mint_config.optimizer, steps: 3, confident_share: 0.25 };
-    let pass = mint_config.pass(&clip.config).expect("the blocks exist");
+        TptConfig { optimizer: mint_config.optimizer, steps: 3, confident_share: quarter() };
     let mint = Mint::new(mint_config, &clip, context.clone()).expect("the configuration fits");
     let sar = Sar::new(sar_config, &clip, ClassTexts::default()).expect("the configuration fits");
     let tpt = Tpt::new(tpt_config, context);
     let methods: [Box<dyn Method>; 3] = [Box::new(mint), Box::new(sar), Box::new(tpt)];
     for mut method in methods {
-        method.start_test_set(&classes).expect("prompts fit");
         let pixels = Recording::open("pixels");
         // SAR classifies with what the image before left.
         let outcomes = ["img0", "img1"].map(|image| {
-            method.classify(&ImageViews::new(&clip, tensor::<4>(&pixels, image), &pass))
+            method.classify(&classes, &ImageViews::new(&clip, tensor::<4>(&pixels, image)))
         });
         let error = outcomes.into_iter().find_map(Result::err).expect("no score is a number");
         assert!(matches!(error, MethodError::Diverged { .. }), "{error:?}");
@@ -140,10 +137,9 @@ fn adaptation_that_diverges_ends_with_the_step_and_the_setting() {
 #[test]
 fn a_model_whose_numbers_are_not_finite_gives_no_scores() {
     let clip = small_clip();
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let names = names();
     let classes = ClassSet::new(&clip, &tokenizer, &names);
-    let pass = config().pass(&clip.config).expect("the blocks exist");
     let pixels = tensor::<4>(&Recording::open("pixels"), "img0") * f32::NAN;
     let texts = ClassTexts::default;
     let methods: [Box<dyn Method>; 5] = [
@@ -154,8 +150,7 @@ fn a_model_whose_numbers_are_not_finite_gives_no_scores() {
         Box::new(Vte::new(VteConfig::default(), texts())),
     ];
     for mut method in methods {
-        method.start_test_set(&classes).expect("prompts fit");
-        let error = method.classify(&ImageViews::new(&clip, pixels.clone(), &pass));
+        let error = method.classify(&classes, &ImageViews::new(&clip, pixels.clone()));
         assert!(matches!(error, Err(MethodError::NotFinite)), "{error:?}");
     }
 }

@@ -2,31 +2,22 @@
 //!
 //! Recorded by `mint-golden/generate/cocoop.py` and `maple.py`.
 
-#[path = "../../mint-clip/tests/small_clip/mod.rs"]
-mod small_clip;
-
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Gradients, Tensor};
-use mint_clip::{Clip, ContextPlaces, PromptSet, Tokenizer};
+use mint_clip::{Clip, ContextPlaces, PromptSet};
+use mint_fixtures::{class_names, small_clip, tensor, values, views};
 use mint_golden::{Bound, Recording, assert_close};
 use mint_tuner::{
     ClassSet, Cocoop, CocoopPrompts, CoupledPrompt, ImageViews, Maple, MaplePrompts, Method,
-    MintConfig,
 };
-use small_clip::{small_clip, tensor, values};
 
 const IMAGES: usize = 5;
 
-fn class_names() -> Vec<String> {
-    let classes = Recording::open("mint_seq").metadata("classes");
-    serde_json::from_str(&classes).expect("a list of names")
-}
-
 /// View 0 of an image.
 fn clean_view(image: usize) -> Tensor<4> {
-    tensor::<4>(&Recording::open("pixels"), &format!("img{image}")).narrow(0, 0, 1)
+    views(image).narrow(0, 0, 1)
 }
 
 /// Parameters that gradients are asked for, by their names in the checkpoint.
@@ -76,19 +67,25 @@ fn loss(logits: Tensor<2>, image: usize) -> Tensor<1> {
     -log_softmax(logits, 1).narrow(1, label, 1).reshape([1])
 }
 
-fn method_scores(clip: &Clip, method: &mut dyn Method, image: usize) -> Vec<f32> {
-    let pass = MintConfig::default().pass(&clip.config).expect("the blocks exist");
-    let views = ImageViews::new(clip, clean_view(image), &pass);
-    method.classify(&views).expect("the device works").scores
+/// Compares a method's scores with those recorded.
+fn check_method(clip: &Clip, method: &mut dyn Method, recording: &Recording) {
+    let (tokenizer, names) = (clip.tokenizer(), class_names());
+    let classes = ClassSet::new(clip, &tokenizer, &names);
+    for image in 0..IMAGES {
+        let views = ImageViews::new(clip, clean_view(image));
+        let scores = method.classify(&classes, &views).expect("the device works").scores;
+        let expected = recording.floats(&format!("img{image}.logits"));
+        assert_close(&format!("img{image}"), &scores, &expected, Bound::LOGITS);
+    }
 }
 
 #[test]
 fn cocoop_matches_pytorch_with_its_gradients() {
     let clip = small_clip();
     let recording = Recording::open("cocoop");
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let names = class_names();
-    let places = ContextPlaces { before: 4, after: 0 };
+    let places = ContextPlaces::leading(4);
     let texts = PromptSet::with_context(&tokenizer, &names, places).expect("prompts fit");
     for image in 0..IMAGES {
         let what = format!("img{image}");
@@ -121,12 +118,7 @@ fn cocoop_matches_pytorch_with_its_gradients() {
         meta_net_in: layer("meta_net.linear1"),
         meta_net_out: layer("meta_net.linear2"),
     });
-    method.start_test_set(&ClassSet::new(&clip, &tokenizer, &names)).expect("prompts fit");
-    for image in 0..IMAGES {
-        let scores = method_scores(&clip, &mut method, image);
-        let expected = recording.floats(&format!("img{image}.logits"));
-        assert_close(&format!("img{image}"), &scores, &expected, Bound::LOGITS);
-    }
+    check_method(&clip, &mut method, &recording);
 }
 
 /// MaPLe's prompts, with gradients or without.
@@ -151,7 +143,7 @@ fn maple_prompts(
 fn maple_matches_pytorch_with_its_gradients() {
     let clip = small_clip();
     let recording = Recording::open("maple");
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let names = class_names();
     for image in 0..IMAGES {
         let what = format!("img{image}");
@@ -185,10 +177,5 @@ fn maple_matches_pytorch_with_its_gradients() {
         bias: Some(Param::from_tensor(tensor::<1>(&recording, &format!("{name}.bias")))),
     };
     let mut method = Maple::new(maple_prompts(layer, plain));
-    method.start_test_set(&ClassSet::new(&clip, &tokenizer, &names)).expect("prompts fit");
-    for image in 0..IMAGES {
-        let scores = method_scores(&clip, &mut method, image);
-        let expected = recording.floats(&format!("img{image}.logits"));
-        assert_close(&format!("img{image}"), &scores, &expected, Bound::LOGITS);
-    }
+    check_method(&clip, &mut method, &recording);
 }

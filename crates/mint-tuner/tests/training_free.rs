@@ -1,33 +1,28 @@
 //! VTE and TDA against PyTorch. Recorded by `mint-golden/generate/views.py`.
 
-#[path = "../../mint-clip/tests/small_clip/mod.rs"]
-mod small_clip;
-
 use burn::tensor::{Device, Tensor, TensorData};
-use mint_clip::{Clip, Tokenizer};
+use mint_clip::Clip;
+use mint_fixtures::{class_names, small_clip, tensor, values, views};
 use mint_golden::{Bound, Recording, assert_close};
 use mint_tuner::confidence::entropies;
 use mint_tuner::tda::{Caches, Sighting};
 use mint_tuner::{
-    ClassSet, ClassTexts, ImageViews, Lifetime, Method, Mint, MintConfig, Sar, SarConfig, Tda,
-    TdaConfig, ViewLogits, Vte, VteConfig,
+    ClassSet, ClassTexts, ConfidentShare, ImageViews, Lifetime, Method, Mint, MintConfig, Sar,
+    SarConfig, Tda, TdaConfig, ViewLogits, Vte, VteConfig,
 };
-use small_clip::{small_clip, tensor, values};
 
-const SHARE: f64 = 0.25;
+fn share() -> ConfidentShare {
+    ConfidentShare::new(0.25).expect("a share")
+}
 
 /// Compares a method's scores of images, of which the first `n_views` views are looked at.
 fn check(clip: &Clip, name: &str, method: &mut dyn Method, images: usize, n_views: usize) {
     let recording = Recording::open("views");
-    let classes = Recording::open("mint_seq").metadata("classes");
-    let names: Vec<String> = serde_json::from_str(&classes).expect("a list of names");
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
-    method.start_test_set(&ClassSet::new(clip, &tokenizer, &names)).expect("prompts fit");
-    let pass = MintConfig::default().pass(&clip.config).expect("the blocks exist");
+    let (tokenizer, names) = (clip.tokenizer(), class_names());
+    let classes = ClassSet::new(clip, &tokenizer, &names);
     for image in 0..images {
-        let pixels = tensor::<4>(&Recording::open("pixels"), &format!("img{image}"));
-        let views = ImageViews::new(clip, pixels.narrow(0, 0, n_views), &pass);
-        let scores = method.classify(&views).expect("the device works").scores;
+        let views = ImageViews::new(clip, views(image).narrow(0, 0, n_views));
+        let scores = method.classify(&classes, &views).expect("the device works").scores;
         let what = format!("{name}.img{image}.scores");
         assert_close(&what, &scores, &recording.floats(&what), Bound::LOGITS);
     }
@@ -35,14 +30,14 @@ fn check(clip: &Clip, name: &str, method: &mut dyn Method, images: usize, n_view
 
 #[test]
 fn vte_matches_pytorch() {
-    let config = VteConfig { confident_share: SHARE };
+    let config = VteConfig { confident_share: share() };
     check(&small_clip(), "vte", &mut Vte::new(config, ClassTexts::default()), 5, 16);
 }
 
 #[test]
 fn tda_matches_pytorch_on_images() {
     let config =
-        TdaConfig { confident_share: SHARE, positive_sharpness: 8.0, ..TdaConfig::default() };
+        TdaConfig { confident_share: share(), positive_sharpness: 8.0, ..TdaConfig::default() };
     check(&small_clip(), "tda", &mut Tda::new(config, ClassTexts::default()), 8, 6);
 }
 
@@ -50,7 +45,7 @@ fn tda_matches_pytorch_on_images() {
 fn tdas_caches_fill_and_replace_as_in_pytorch() {
     let recording = Recording::open("views");
     let config =
-        TdaConfig { confident_share: SHARE, positive_sharpness: 8.0, ..TdaConfig::default() };
+        TdaConfig { confident_share: share(), positive_sharpness: 8.0, ..TdaConfig::default() };
     let [n_images, n_views, width] = recording.shape("tda.syn.features")[..] else {
         panic!("[image, view, embed]")
     };
@@ -83,36 +78,51 @@ fn tdas_caches_fill_and_replace_as_in_pytorch() {
 #[test]
 fn too_few_views_are_an_error_that_says_how_many_are_needed() {
     let clip = small_clip();
-    let tokenizer = Tokenizer::clip(clip.config.text.context_length);
+    let tokenizer = clip.tokenizer();
     let names = ["tabby cat", "astronaut"].map(str::to_owned);
-    let pass = MintConfig::default().pass(&clip.config).expect("the blocks exist");
-    let pixels = tensor::<4>(&Recording::open("pixels"), "img0").narrow(0, 0, 4);
+    let classes = ClassSet::new(&clip, &tokenizer, &names);
+    let pixels = views(0).narrow(0, 0, 4);
     let mut vte = Vte::new(VteConfig::default(), ClassTexts::default());
-    vte.start_test_set(&ClassSet::new(&clip, &tokenizer, &names)).expect("prompts fit");
-    let views = ImageViews::new(&clip, pixels.clone(), &pass);
-    let message = vte.classify(&views).expect_err("0.1 of 4 views is none").to_string();
+    let views = ImageViews::new(&clip, pixels.clone());
+    let message = vte.classify(&classes, &views).expect_err("0.1 of 4 views is none").to_string();
     assert!(message.contains("at least 10 views"), "{message}");
     // A single view is the image itself to TDA.
     let mut tda = Tda::new(TdaConfig::default(), ClassTexts::default());
-    tda.start_test_set(&ClassSet::new(&clip, &tokenizer, &names)).expect("prompts fit");
-    let views = ImageViews::new(&clip, pixels.narrow(0, 0, 1), &pass);
-    assert!(tda.classify(&views).is_ok());
+    let views = ImageViews::new(&clip, pixels.narrow(0, 0, 1));
+    assert!(tda.classify(&classes, &views).is_ok());
     assert!(values(views.embeddings()).iter().all(|value| value.is_finite()));
 }
 
 #[test]
 fn methods_say_how_long_they_remember() {
-    assert!(Vte::new(VteConfig::default(), ClassTexts::default()).memory_lifetime().is_none());
-    let tda = Tda::new(TdaConfig::default(), ClassTexts::default());
-    assert_eq!(tda.memory_lifetime(), Some(Lifetime::TestSet));
+    let lifetime_of = |method: &mut dyn Method| method.remembers().map(|memory| memory.lifetime());
+    let mut vte = Vte::new(VteConfig::default(), ClassTexts::default());
+    assert_eq!(lifetime_of(&mut vte), None);
+    let mut tda = Tda::new(TdaConfig::default(), ClassTexts::default());
+    assert_eq!(lifetime_of(&mut tda), Some(Lifetime::TestSet));
     let clip = small_clip();
     for lifetime in [Lifetime::Run, Lifetime::TestSet, Lifetime::Image] {
         let config = SarConfig { lifetime, ..SarConfig::default() };
-        let sar = Sar::new(config, &clip, ClassTexts::default()).expect("it fits");
-        assert_eq!(sar.memory_lifetime(), Some(lifetime));
+        let mut sar = Sar::new(config, &clip, ClassTexts::default()).expect("it fits");
+        assert_eq!(lifetime_of(&mut sar), Some(lifetime));
         let config = MintConfig { bank_lifetime: lifetime, ..MintConfig::default() };
         let context = tensor::<2>(&Recording::open("mint_seq"), "init.ctx");
-        let mint = Mint::new(config, &clip, context).expect("it fits");
-        assert_eq!(mint.memory_lifetime(), Some(lifetime));
+        let mut mint = Mint::new(config, &clip, context).expect("it fits");
+        assert_eq!(lifetime_of(&mut mint), Some(lifetime));
     }
+}
+
+#[test]
+fn caches_of_other_classes_are_refused() {
+    let clip = small_clip();
+    let (tokenizer, names) = (clip.tokenizer(), class_names());
+    let (all, few) =
+        (ClassSet::new(&clip, &tokenizer, &names), ClassSet::new(&clip, &tokenizer, &names[..3]));
+    let views = ImageViews::new(&clip, views(0).narrow(0, 0, 1));
+    let mut tda = Tda::new(TdaConfig::default(), ClassTexts::default());
+    tda.classify(&all, &views).expect("the device works");
+    let message = tda.classify(&few, &views).expect_err("other classes").to_string();
+    assert_eq!(message, "TDA's caches are of 12 classes and the test set has 3");
+    tda.next_test_set();
+    assert!(tda.classify(&few, &views).is_ok());
 }

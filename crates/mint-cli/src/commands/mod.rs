@@ -1,7 +1,7 @@
-//! One file a command.
+//! One file per command.
 
+pub mod completions;
 pub mod datasets;
-pub mod gpu_check;
 pub mod predict;
 pub mod report;
 pub mod run;

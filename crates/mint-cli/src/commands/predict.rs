@@ -4,20 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use image::RgbImage;
-use mint_augment::{ViewGenerator, ViewSeed};
 use mint_datasets::{ImageSet, LabelledImage, Source, duplicate, quoted, read_class_names};
-use mint_eval::{
-    ConfiguredMethod, Export, MethodId, RunConfig, Start, probabilities, ranking, view_config,
-    view_tensor,
-};
-use mint_tuner::{ClassSet, ImageViews, Outcome, ScoreKind, ViewDemand};
+use mint_eval::{Export, MethodId, RunConfig, Session, Start, probabilities, ranking};
+use mint_tuner::{Outcome, ScoreKind};
 use serde_json::json;
 
 use crate::args::{Format, PredictArgs};
 use crate::demo;
-use crate::model::{Model, resolve_config, trained_files};
+use crate::model::Model;
+use crate::model_source::ModelSource;
 use crate::output;
 use crate::progress::Phase;
+use crate::settings::resolve_config;
 
 /// Best classes shown for each image.
 const SHOWN: usize = 5;
@@ -30,35 +28,28 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     // What a method that remembers says of a picture depends on the pictures before it.
     let start = RunConfig { methods: vec![MethodId::Clip], ..RunConfig::default() };
     let config = resolve_config(&args.model, start)?;
-    let embedded = args.model.weights.is_empty();
-    if embedded {
+    let source = ModelSource::of(&args.model);
+    let is_demo = source.is_demo();
+    if is_demo {
         output::note(
             "warning: without `--weights` the demo's tiny model is used, which knows pictograms only",
         );
     }
-    trained_files(&config, embedded)?;
-    let model = Model::load(&args.model, config.precision)?;
+    source.trained_files(&config)?;
+    let model = Model::load(source, &args.model, config.precision)?;
     let mut methods = model.methods(&config)?;
-    let mut views = 1;
     let texts = Phase::start(format!("texts of the {} classes", class_names.len()));
-    let classes = ClassSet::new(&model.clip, &model.tokenizer, &class_names);
-    for ConfiguredMethod { method, .. } in &mut methods {
-        method.start_test_set(&classes)?;
-        if method.view_demand() == ViewDemand::All {
-            views = config.views;
-        }
-    }
+    let mut session =
+        Session::new(&model.clip, &model.tokenizer, &class_names, &mut methods, &config)?;
     texts.finish();
-    let view_config = view_config(&model.clip.config, views);
-    let generator = ViewGenerator::new(view_config)?;
-    let pass_config = config.mint.pass(&model.clip.config)?;
     let images = listed_images(&args.images, class_names.clone());
 
     let export = match &args.export {
         None => None,
         Some(folder) => {
-            let mint = methods.iter().find(|method| method.id == MethodId::Mint);
-            let memory = mint.map(|mint| mint.method.memory()).transpose()?.flatten();
+            let mint = session.methods_mut().iter_mut().find(|method| method.id == MethodId::Mint);
+            let memory = mint.and_then(|mint| mint.method.remembers());
+            let memory = memory.map(|memory| memory.save()).transpose()?;
             let start = Start {
                 clip: &model.clip,
                 tokenizer: &model.tokenizer,
@@ -73,7 +64,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let mut failed = 0;
     for (index, path) in args.images.iter().enumerate() {
         let usable = |image: RgbImage| {
-            if embedded {
+            if is_demo {
                 demo::check_pictogram(path, &image)?
             }
             Ok(image)
@@ -86,31 +77,29 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
                 continue;
             }
         };
-        let seed = ViewSeed { seed: config.seed, image: index as u64 };
-        let views = generator.views(&image, seed)?;
+        let views = session.views(&image, index)?;
         if let Some(export) = &export {
             export.image(index, &views)?;
         }
-        let pixels = view_tensor(views, &view_config.normalization, &model.clip.device);
-        let views = ImageViews::new(&model.clip, pixels, &pass_config);
+        let outcomes = session.classify_views(views);
         let before = results.len();
-        for ConfiguredMethod { id, method, .. } in &mut methods {
-            match method.classify(&views) {
+        for (method, outcome) in session.methods().iter().map(|method| method.id).zip(outcomes) {
+            match outcome {
                 Ok(outcome) => {
-                    let best = best(&outcome, config.temperature, &images.class_names);
-                    results.push(Prediction { path, method: *id, kind: outcome.kind, best });
+                    let best = best(&outcome, config.temperature, &class_names);
+                    results.push(Prediction { path, method, kind: outcome.kind, best });
                 }
                 Err(error) => {
-                    let what = format!("{} on `{}`", id.title(), path.display());
+                    let what = format!("{} on `{}`", method.title(), path.display());
                     output::error(&anyhow::Error::new(error).context(what));
                 }
             }
         }
-        failed += usize::from(results.len() - before < methods.len());
+        failed += usize::from(results.len() - before < session.methods().len());
     }
     match args.format {
         Format::Json => output::result(&as_json(&results)?),
-        Format::Text | Format::Markdown => results.iter().for_each(Prediction::print),
+        Format::Text => results.iter().for_each(Prediction::print),
     }
     if failed > 0 {
         let pictures = output::counted(args.images.len() as u64, "picture");
@@ -155,10 +144,7 @@ fn as_json(predictions: &[Prediction<'_>]) -> anyhow::Result<String> {
         json!({
             "path": prediction.path.display().to_string(),
             "method": prediction.method.name(),
-            "scores": match prediction.kind {
-                ScoreKind::Logits => "logits",
-                ScoreKind::Votes => "votes",
-            },
+            "scores": prediction.kind.to_string(),
             "best": best.collect::<Vec<_>>(),
         })
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use mint_eval::{Row, TableStyle, table};
 
-use crate::args::{Format, ReportArgs};
+use crate::args::{ReportArgs, TableFormat};
 use crate::output;
 
 /// Prints the rows of one run, or of all runs in a folder.
@@ -24,9 +24,10 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<()> {
         rows.extend(of_run);
     }
     output::result(&match args.format {
-        Format::Json => serde_json::to_string_pretty(&serde_json::json!({ "rows": rows }))?,
-        Format::Text => table(&rows, TableStyle::Text),
-        Format::Markdown => table(&rows, TableStyle::Markdown),
+        TableFormat::Json => serde_json::to_string_pretty(&serde_json::json!({ "rows": rows }))?,
+        TableFormat::Text => table(&rows, TableStyle::Text),
+        TableFormat::Long => table(&rows, TableStyle::Long),
+        TableFormat::Markdown => table(&rows, TableStyle::Markdown),
     });
     Ok(())
 }

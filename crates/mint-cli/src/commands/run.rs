@@ -7,17 +7,20 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use mint_datasets::ImageSet;
+use mint_device::Explained;
 use mint_eval::{
     Arguments, EarlierRun, EvalError, Evaluation, Host, ImageOrder, MethodId, Record, Row,
     RunConfig, RunInfo, TableStyle, TestSetInfo, Versions, table,
 };
 
-use crate::args::{Format, OrderArg, RunArgs};
+use crate::args::{OrderArg, RunArgs, TableFormat};
 use crate::demo;
 use crate::interrupt::{Interrupt, exit_code};
-use crate::model::{Model, loop_config, resolve_config, trained_files};
-use crate::output::{self, Explained};
+use crate::model::Model;
+use crate::model_source::ModelSource;
+use crate::output;
 use crate::progress::Progress;
+use crate::settings::{loop_config, resolve_config};
 use crate::test_sets::{self, is_demo};
 
 /// A run that a signal ended. What it did is recorded.
@@ -43,7 +46,7 @@ impl std::fmt::Display for Stopped {
             None => write!(formatter, "{what}; nothing is recorded without `--output`"),
             Some(folder) => write!(
                 formatter,
-                "{what}\nhint: go on with `mint-cli --resume --output {}`",
+                "{what}\nhint: resume it with `mint-cli --resume --output {}`",
                 folder.display()
             ),
         }
@@ -63,8 +66,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         None => Cow::Borrowed(args),
     };
     let sets = find_sets(args)?;
+    let source = ModelSource::of(&args.model);
     let all_demo = sets.iter().all(is_demo);
-    if !all_demo && args.model.weights.is_empty() {
+    if !all_demo && source.is_demo() {
         let detail = "only the embedded demo has weights of its own".to_owned();
         let hint = "give CLIP's weights with `--weights FILE` (ONNX, safetensors or PyTorch; `cargo xtask fetch weights` gets some)";
         let problem = "no weights were given".to_owned();
@@ -80,12 +84,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     for set in &sets {
         images += Evaluation::select(&config, set)?.len();
     }
-    let prompts = trained_files(&config, args.model.weights.is_empty())?;
-    let model = Model::load(&args.model, config.precision)?;
+    let prompts = source.trained_files(&config)?;
+    let model = Model::load(source, &args.model, config.precision)?;
     let mut evaluation =
-        Evaluation::new(&model.clip, &model.tokenizer, &config, model.methods(&config)?)?;
+        Evaluation::new(&model.clip, &model.tokenizer, &config, model.methods(&config)?);
     if config.shard.is_some() {
-        warn_of_memories(&evaluation);
+        warn_of_memories(&mut evaluation);
     }
     let info = RunInfo {
         arguments: arguments(args)?,
@@ -147,7 +151,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
 }
 
 /// What a method remembers of its own part of the images is not what it would remember of all.
-fn warn_of_memories(evaluation: &Evaluation<'_>) {
+fn warn_of_memories(evaluation: &mut Evaluation<'_>) {
     let remembering: Vec<&str> = evaluation.remembering().map(MethodId::title).collect();
     if !remembering.is_empty() {
         output::note(&format!(
@@ -172,13 +176,21 @@ fn print(
     config: &RunConfig,
     model: &Model,
 ) -> anyhow::Result<()> {
-    match args.format {
-        Format::Json => output::result(&json(rows, config, model)?),
-        Format::Markdown => output::result(&table(rows, TableStyle::Markdown)),
-        Format::Text => {
-            output::result(&headline(all_demo, config, model));
-            output::result(&table(rows, TableStyle::Text));
+    let style = match args.format {
+        TableFormat::Json => {
+            output::result(&json(rows, config, model)?);
+            return Ok(());
         }
+        TableFormat::Markdown => TableStyle::Markdown,
+        TableFormat::Text => TableStyle::Text,
+        TableFormat::Long => TableStyle::Long,
+    };
+    if style != TableStyle::Markdown {
+        output::result(&headline(all_demo, config, model));
+    }
+    output::result(&table(rows, style));
+    if style == TableStyle::Text && of_each_set(rows).count() > 1 {
+        output::note("intervals, calibration and times: `--format long`");
     }
     Ok(())
 }
@@ -274,7 +286,7 @@ fn open_record(
         let (record, rows) = earlier.resume(&info)?;
         if begun_on != info.device {
             output::note(&format!(
-                "warning: the run was begun on `{begun_on}` and goes on on `{}`, which rounds otherwise",
+                "warning: the run was begun on `{begun_on}` and continues on `{}`, which rounds differently",
                 info.device
             ));
         }
@@ -293,7 +305,7 @@ fn headline(all_demo: bool, config: &RunConfig, model: &Model) -> String {
     let what = if all_demo {
         let limit = config.limit.map_or("all".to_owned(), |limit| limit.to_string());
         format!(
-            "embedded demo: {limit} images a set, {} views (`--limit` and `--views` choose others)\n{}",
+            "embedded demo: {limit} images per set, {} views (`--limit` and `--views` choose others)\n{}",
             config.views,
             demo::description()
         )

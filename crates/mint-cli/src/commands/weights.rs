@@ -1,43 +1,44 @@
-//! Looks into weight files, proves that they were read right, and converts them.
+//! Inspects weight files, verifies that they are read right, and converts them.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use mint_clip::burn::tensor::Device;
 use mint_clip::config::{Preprocessing, TextConfig, VisionConfig};
-use mint_clip::weights::{Difference, LearnedPrompts, Origin, Reference, write_new};
-use mint_clip::{Checkpoint, WeightsError};
+use mint_clip::weights::{
+    Difference, LearnedPrompts, Origin, Reference, random_weights, write_new,
+};
+use mint_clip::{Checkpoint, Lanes, WeightsError};
 use serde_json::json;
 
 use crate::args::{Format, WeightsCommand};
-use crate::backend;
-use crate::model::{checksums, load_options};
+use crate::model_source::checksums;
 use crate::output;
-use crate::random_weights::random_weights;
 
-/// Does one of the three.
+/// Runs the subcommand.
 pub fn run(command: &WeightsCommand) -> anyhow::Result<()> {
     match command {
         WeightsCommand::Inspect { files, load, format } => {
-            match Checkpoint::open(files, load_options(*load)) {
+            match Checkpoint::open(files, (*load).into()) {
                 Ok(checkpoint) => inspect(&checkpoint, *format),
                 Err(error) => inspect_prompts(files, error, *format),
             }
         }
         WeightsCommand::Verify { files, reference, tolerance, prefix, load, format } => {
             let reference = Reference::open(reference, prefix)?;
-            let checkpoint = Checkpoint::open(files, load_options(*load))?;
-            let compute = backend::cpu(None);
+            let checkpoint = Checkpoint::open(files, (*load).into())?;
             if checkpoint.logit_scale()?.1 == Origin::Assumed && checkpoint.config().is_ok() {
                 output::note(
                     "note: logits are not compared, since the files do not state their scale; give it with `--logit-scale`",
                 );
             }
-            let differences = reference.compare(&checkpoint, &compute.device, &compute.lanes)?;
+            let differences =
+                reference.compare(&checkpoint, &Device::flex(), &Lanes::per_core())?;
             report(&differences, *tolerance, *format)
         }
         WeightsCommand::Random { model, seed, file } => {
-            let bytes = random_weights(*model, *seed)?;
+            let bytes = random_weights(*model, *seed);
             write_new(file, |partial| std::fs::write(partial, &bytes))
                 .with_context(|| format!("cannot write `{}`", file.display()))?;
             output::note(&format!("wrote `{}`", file.display()));
@@ -45,7 +46,7 @@ pub fn run(command: &WeightsCommand) -> anyhow::Result<()> {
         }
         WeightsCommand::Convert { files, load } => {
             let (target, files) = files.split_last().expect("two files are required");
-            convert(&Checkpoint::open(files, load_options(*load))?, target)
+            convert(&Checkpoint::open(files, (*load).into())?, target)
         }
     }
 }

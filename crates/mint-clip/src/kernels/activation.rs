@@ -5,8 +5,7 @@ use multiversion::multiversion;
 
 use super::vector::exp;
 use super::{CpuTensor, tensor};
-use crate::activation::QUICK_GELU;
-use crate::config::Activation;
+use crate::config::{Activation, QUICK_GELU};
 
 /// The activation of each value; nothing if it is not one of those here, or not on the CPU.
 pub fn activate<const D: usize>(activation: Activation, x: &Tensor<D>) -> Option<Tensor<D>> {

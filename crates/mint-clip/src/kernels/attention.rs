@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use multiversion::multiversion;
 
-use super::linear::{Matrix, multiply, row_major};
+use super::matrix::{Matrix, MatrixMut, Update, multiply};
 use super::vector::{add_scaled, dot, softmax};
 use super::{CpuTensor, tensor};
 
@@ -105,53 +105,23 @@ pub fn attend_pullback(
             &operands.key.values()[of_keys..],
             &operands.value.values()[of_keys..],
         ];
-        let across = |values| row_major(values, width);
-        let transposed = |values, columns| Matrix { values, row_stride: 1, column_stride: columns };
-        // SAFETY: the targets hold `keys` or `queries` rows of `head_width` values that are
-        // `width` apart, from the head's start on; the scores hold `queries` rows of `keys`.
-        unsafe {
-            multiply(
-                [keys, queries, head_width],
-                transposed(probabilities, keys),
-                across(gradient),
-                at_value[of_keys..].as_mut_ptr(),
-                width,
-                0.0,
-                1.0,
-            );
-            multiply(
-                [queries, head_width, keys],
-                across(gradient),
-                transposed(value, width),
-                scores.as_mut_ptr(),
-                keys,
-                0.0,
-                1.0,
-            );
-        }
-        let rows = Rows { queries, keys, width, head_width };
-        score_gradients(rows, output, gradient, probabilities, &mut scores);
-        // SAFETY: as above.
-        unsafe {
-            multiply(
-                [queries, keys, head_width],
-                row_major(&scores, keys),
-                across(key),
-                at_query[of_queries..].as_mut_ptr(),
-                width,
-                0.0,
-                scale,
-            );
-            multiply(
-                [keys, queries, head_width],
-                transposed(&scores, keys),
-                across(query),
-                at_key[of_keys..].as_mut_ptr(),
-                width,
-                0.0,
-                scale,
-            );
-        }
+        let [query, key, value, output_gradient] =
+            [(query, queries), (key, keys), (value, keys), (gradient, queries)]
+                .map(|(values, rows)| Matrix::strided(values, [rows, head_width], width));
+        let of_scores = [queries, keys];
+        let plain = Update::Replace { factor: 1.0 };
+        let scaled = Update::Replace { factor: scale };
+        let at_value = MatrixMut::strided(&mut at_value[of_keys..], width);
+        let transposed = Matrix::new(probabilities, of_scores).transposed();
+        multiply(at_value, plain, transposed, output_gradient);
+        let at_scores = MatrixMut::strided(&mut scores, keys);
+        multiply(at_scores, plain, output_gradient, value.transposed());
+        let layout = HeadLayout { queries, keys, width, head_width };
+        score_gradients(layout, output, gradient, probabilities, &mut scores);
+        let at_scores = Matrix::new(&scores, of_scores);
+        multiply(MatrixMut::strided(&mut at_query[of_queries..], width), scaled, at_scores, key);
+        let at_key = MatrixMut::strided(&mut at_key[of_keys..], width);
+        multiply(at_key, scaled, at_scores.transposed(), query);
     });
     Some([
         tensor(at_query, query.dims()),
@@ -213,23 +183,12 @@ impl Operands {
         let (query, key) = (&self.query.values()[of_queries..], &self.key.values()[of_keys..]);
         let scale = self.scale();
         if queries > FEW_QUERIES {
-            let transposed = Matrix { values: key, row_stride: 1, column_stride: width };
-            // SAFETY: the scores hold `queries` rows of `keys` values.
-            unsafe {
-                multiply(
-                    [queries, head_width, keys],
-                    row_major(query, width),
-                    transposed,
-                    scores.as_mut_ptr(),
-                    keys,
-                    0.0,
-                    1.0,
-                );
-            }
-        }
-        let rows = Rows { queries, keys, width, head_width };
-        if queries <= FEW_QUERIES {
-            few_scores(rows, query, key, scores);
+            let key = Matrix::strided(key, [keys, head_width], width).transposed();
+            let query = Matrix::strided(query, [queries, head_width], width);
+            let plain = Update::Replace { factor: 1.0 };
+            multiply(MatrixMut::strided(scores, keys), plain, query, key);
+        } else {
+            few_scores(HeadLayout { queries, keys, width, head_width }, query, key, scores);
         }
         for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
             let (seen, hidden) = scores.split_at_mut(self.seen(row));
@@ -245,29 +204,21 @@ impl Operands {
         let value = &self.value.values()[of_keys..];
         let output = &mut output[of_queries..];
         if queries > FEW_QUERIES {
-            // SAFETY: the output holds `queries` rows of `head_width` values that are `width`
-            // apart.
-            unsafe {
-                multiply(
-                    [queries, keys, head_width],
-                    row_major(probabilities, keys),
-                    row_major(value, width),
-                    output.as_mut_ptr(),
-                    width,
-                    0.0,
-                    1.0,
-                );
-            }
-            return;
+            let probabilities = Matrix::new(probabilities, [queries, keys]);
+            let value = Matrix::strided(value, [keys, head_width], width);
+            let plain = Update::Replace { factor: 1.0 };
+            multiply(MatrixMut::strided(output, width), plain, probabilities, value);
+        } else {
+            let layout = HeadLayout { queries, keys, width, head_width };
+            few_averages(layout, probabilities, value, output);
         }
-        few_averages(Rows { queries, keys, width, head_width }, probabilities, value, output);
     }
 }
 
 /// How the rows of one head lie: `queries` and `keys` rows of `head_width` values, `width` apart;
-/// scores and probabilities have `keys` values a row.
+/// scores and probabilities have `keys` values per row.
 #[derive(Clone, Copy)]
-struct Rows {
+struct HeadLayout {
     queries: usize,
     keys: usize,
     width: usize,
@@ -281,22 +232,22 @@ fn softmax_row(row: &mut [f32], scale: f32) {
 
 /// Scores of all keys for few queries.
 #[multiversion(targets = "simd")]
-fn few_scores(rows: Rows, query: &[f32], key: &[f32], scores: &mut [f32]) {
-    for (row, scores) in scores.chunks_exact_mut(rows.keys).enumerate() {
-        let query = &query[row * rows.width..][..rows.head_width];
-        for (score, key) in scores.iter_mut().zip(key.chunks(rows.width)) {
-            *score = dot(query, &key[..rows.head_width]);
+fn few_scores(layout: HeadLayout, query: &[f32], key: &[f32], scores: &mut [f32]) {
+    for (row, scores) in scores.chunks_exact_mut(layout.keys).enumerate() {
+        let query = &query[row * layout.width..][..layout.head_width];
+        for (score, key) in scores.iter_mut().zip(key.chunks(layout.width)) {
+            *score = dot(query, &key[..layout.head_width]);
         }
     }
 }
 
 /// The values' averages for few queries, added to the output.
 #[multiversion(targets = "simd")]
-fn few_averages(rows: Rows, probabilities: &[f32], value: &[f32], output: &mut [f32]) {
-    for (row, probabilities) in probabilities.chunks_exact(rows.keys).enumerate() {
-        let output = &mut output[row * rows.width..][..rows.head_width];
-        for (probability, value) in probabilities.iter().zip(value.chunks(rows.width)) {
-            add_scaled(output, *probability, &value[..rows.head_width]);
+fn few_averages(layout: HeadLayout, probabilities: &[f32], value: &[f32], output: &mut [f32]) {
+    for (row, probabilities) in probabilities.chunks_exact(layout.keys).enumerate() {
+        let output = &mut output[row * layout.width..][..layout.head_width];
+        for (probability, value) in probabilities.iter().zip(value.chunks(layout.width)) {
+            add_scaled(output, *probability, &value[..layout.head_width]);
         }
     }
 }
@@ -304,16 +255,16 @@ fn few_averages(rows: Rows, probabilities: &[f32], value: &[f32], output: &mut [
 /// Turns `do v^T` into the gradients at the scores: `p (do v^T - sum(o do))`.
 #[multiversion(targets = "simd")]
 fn score_gradients(
-    rows: Rows,
+    layout: HeadLayout,
     output: &[f32],
     gradient: &[f32],
     probabilities: &[f32],
     scores: &mut [f32],
 ) {
-    for (row, scores) in scores.chunks_exact_mut(rows.keys).take(rows.queries).enumerate() {
-        let own = row * rows.width..row * rows.width + rows.head_width;
+    for (row, scores) in scores.chunks_exact_mut(layout.keys).take(layout.queries).enumerate() {
+        let own = row * layout.width..row * layout.width + layout.head_width;
         let total = dot(&output[own.clone()], &gradient[own]);
-        let probabilities = &probabilities[row * rows.keys..(row + 1) * rows.keys];
+        let probabilities = &probabilities[row * layout.keys..(row + 1) * layout.keys];
         for (score, probability) in scores.iter_mut().zip(probabilities) {
             *score = probability * (*score - total);
         }

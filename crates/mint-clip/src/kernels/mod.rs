@@ -2,13 +2,14 @@
 //!
 //! Burn's own operations compute the same; there each step reads and writes memory of its own, and
 //! exponentials are scalar. The functions here take the values out of tensors of the CPU backend
-//! ([`CpuTensor`]), through the conversions that Burn has for extensions, and give `None` for
+//! ([`CpuTensor`]), through the conversions that Burn has for extensions, and return `None` for
 //! tensors on any other device or with a gradient graph, so that callers fall back to Burn's
 //! operations. Tests compare both.
 
 mod activation;
 mod attention;
 mod linear;
+mod matrix;
 mod norm;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ pub struct CpuTensor {
 }
 
 impl CpuTensor {
-    /// Takes the values of a tensor in single precision; nothing if they are elsewhere.
+    /// Takes the values of a tensor in single precision; `None` if they are elsewhere.
     ///
     /// Values that do not lie in row-major order are copied.
     pub fn new<const D: usize>(tensor: Tensor<D>) -> Option<Self> {

@@ -6,38 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::blob::Blob;
-use super::file::{self, Contents, Format};
-use super::layout::{Named, recognise};
+use super::contents::{Format, Unknown};
+use super::dimensions::{Dimensions, Tower};
+use super::error::WeightsError;
+use super::layout::Named;
+use super::load_options::{LoadOptions, Origin};
 use super::measure::{contradictions, measure};
-use super::model_settings::{self, ModelSettings};
-use super::names::{self, LOGIT_SCALE, Layout, Tower};
-use super::pytorch::Unknown;
+use super::model_settings::ModelSettings;
+use super::names::{self, LOGIT_SCALE, Layout};
+use super::part::Part;
 use super::stored_tensor::{NumberType, RawTensor, StoredTensor};
-use super::{WeightsError, companions, onnx};
-use crate::config::{Activation, Preprocessing, TextConfig, VisionConfig};
+use super::{file, onnx};
+use crate::config::{Activation, Preprocessing};
 use crate::tokenizer::VOCABULARY;
-
-/// What overrides a weight file, or completes it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct LoadOptions {
-    /// Activation of the MLPs, where the file does not tell or tells wrong.
-    pub activation: Option<Activation>,
-    /// Factor of the logits (the exponential of the stored tensor).
-    pub logit_scale: Option<f32>,
-}
-
-/// How a setting is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// The weight file itself.
-    File,
-    /// Another file beside it.
-    Beside(PathBuf),
-    /// [`LoadOptions`].
-    Options,
-    /// Nothing says it; it is what OpenAI's published weights have.
-    Assumed,
-}
 
 /// Scale of the logits in every published CLIP, for exports that leave it out.
 pub const PUBLISHED_LOGIT_SCALE: f32 = 100.0;
@@ -54,17 +35,6 @@ pub struct Checkpoint {
     preprocessing: (Preprocessing, Origin),
     logit_scale: Option<f32>,
     dimensions: Dimensions,
-}
-
-/// Dimensions of the towers that are there.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Dimensions {
-    /// The image tower.
-    pub vision: Option<VisionConfig>,
-    /// The text tower.
-    pub text: Option<TextConfig>,
-    /// Width of the space that images and texts share.
-    pub embed_dim: usize,
 }
 
 impl Checkpoint {
@@ -107,115 +77,50 @@ impl Checkpoint {
         if parts.iter().any(|part| is_hugging_face(part.layout) != is_hugging_face(layout)) {
             problems.push("the files use the names of different layouts".to_owned());
         }
-        let mut checkpoint = Self {
-            files: Vec::new(),
-            layout,
-            tensors: BTreeMap::new(),
-            activation: (Activation::default(), Origin::Assumed),
-            preprocessing: (Preprocessing::default(), Origin::Assumed),
-            logit_scale: options.logit_scale,
-            dimensions: Dimensions { vision: None, text: None, embed_dim: 0 },
-        };
+        let mut files = Vec::new();
+        let mut tensors = BTreeMap::new();
         let mut of_files = Vec::new();
         let mut settings = ModelSettings::default();
         for part in parts {
             problems.extend(part.unused.iter().map(|name| format!("`{name}` is not used")));
-            for (ours, named) in part.tensors {
-                let twice = checkpoint.tensors.insert(ours.clone(), named);
-                if let Some(named) = twice.filter(|_| ours != LOGIT_SCALE) {
-                    problems.push(format!("`{}` is in both files", named.theirs));
+            for (canonical, named) in part.tensors {
+                let twice = tensors.insert(canonical.clone(), named);
+                if let Some(named) = twice.filter(|_| canonical != LOGIT_SCALE) {
+                    problems.push(format!("`{}` is in both files", named.in_file));
                 }
             }
             settings = part.settings.clone().or(settings);
             of_files.push((part.activation, part.settings));
-            checkpoint.files.push((part.file, part.format));
+            files.push((part.file, part.format));
         }
         let before = problems.len();
-        checkpoint.dimensions = measure(&checkpoint, &settings, &mut problems);
-        let contradictions = contradictions(&checkpoint.dimensions, &settings);
+        let mut dimensions = measure(&tensors, layout, &settings, &mut problems);
+        let contradictions = contradictions(&dimensions, &settings);
         if !contradictions.is_empty() && settings.above {
             // A folder above may hold the configuration of any other model.
             of_files.iter_mut().for_each(|(_, settings)| *settings = ModelSettings::default());
             problems.truncate(before);
-            checkpoint.dimensions = measure(&checkpoint, &ModelSettings::default(), &mut problems);
+            dimensions = measure(&tensors, layout, &ModelSettings::default(), &mut problems);
         } else {
             problems.extend(contradictions);
         }
         // Without dimensions no shape can be compared.
         if problems.len() == before {
-            checkpoint.check(&mut problems);
+            check(&tensors, layout, &dimensions, &mut problems);
         }
+        let mut stated = Stated::default();
         for (in_graph, settings) in of_files {
-            checkpoint.apply(in_graph, settings, &mut problems);
+            stated.apply(in_graph, settings, &mut problems);
         }
-        if let Some(activation) = options.activation {
-            checkpoint.activation = (activation, Origin::Options);
+        if !problems.is_empty() {
+            return Err(WeightsError::Mismatch { file, problems });
         }
-        if problems.is_empty() {
-            return Ok(checkpoint);
-        }
-        Err(WeightsError::Mismatch { file, problems })
-    }
-
-    /// Takes over what a file, or the configuration beside it, says; refuses what it cannot.
-    fn apply(
-        &mut self,
-        in_graph: Option<Activation>,
-        settings: ModelSettings,
-        problems: &mut Vec<String>,
-    ) {
-        let origin = settings.origin.clone().map_or(Origin::File, Origin::Beside);
-        let told = settings.activation.map(|activation| (activation, origin));
-        if let Some((activation, origin)) = in_graph.map(|told| (told, Origin::File)).or(told) {
-            let (known, known_origin) = &self.activation;
-            if *known_origin != Origin::Assumed && *known != activation {
-                problems.push(format!("one file has {known}, the other {activation}"));
-            }
-            self.activation = (activation, origin);
-        }
-        if let Some(preprocessing) = settings.preprocessing() {
-            let origin = settings.preprocessing_origin.map_or(Origin::File, Origin::Beside);
-            self.preprocessing = (preprocessing, origin);
-        }
-        for problem in settings.problems {
-            // Both towers may have the same configuration.
-            if !problems.contains(&problem) {
-                problems.push(problem);
-            }
-        }
-    }
-
-    /// Compares the tensors with those that towers of these dimensions have.
-    fn check(&self, problems: &mut Vec<String>) {
-        let mut used = BTreeSet::from([LOGIT_SCALE.to_owned()]);
-        for tower in self.towers() {
-            for expected in names::expected(tower, &self.dimensions, self.layout) {
-                used.insert(expected.ours.clone());
-                let Some(named) = self.tensors.get(&expected.ours) else {
-                    problems.push(format!("`{}` is missing", expected.theirs));
-                    continue;
-                };
-                let (number, shape) = (named.tensor.number_type(), named.tensor.shape());
-                if shape != expected.shape {
-                    problems.push(format!(
-                        "`{}` has the shape {shape:?} instead of {:?}",
-                        named.theirs, expected.shape
-                    ));
-                }
-                if !number.is_float() {
-                    problems
-                        .push(format!("`{}` is stored as {number}, not as floats", named.theirs));
-                }
-            }
-        }
-        let unused = self.tensors.iter().filter(|(ours, _)| !used.contains(*ours));
-        problems.extend(unused.map(|(_, named)| format!("`{}` is not used", named.theirs)));
-        problems.dedup();
-        if let Some(scale) = self.tensors.get(LOGIT_SCALE)
-            && (scale.tensor.elements() != 1 || !scale.tensor.number_type().is_float())
-        {
-            problems.push(format!("`{}` is no single float", scale.theirs));
-        }
+        let activation = match options.activation {
+            Some(activation) => (activation, Origin::Options),
+            None => stated.activation,
+        };
+        let (preprocessing, logit_scale) = (stated.preprocessing, options.logit_scale);
+        Ok(Self { files, layout, tensors, activation, preprocessing, logit_scale, dimensions })
     }
 
     /// The files, and what they are.
@@ -240,10 +145,9 @@ impl Checkpoint {
         self.layout
     }
 
-    /// The towers that are there.
+    /// The towers in the files.
     pub fn towers(&self) -> Vec<Tower> {
-        let image = self.dimensions.vision.as_ref().map(|_| Tower::Image);
-        image.into_iter().chain(self.dimensions.text.as_ref().map(|_| Tower::Text)).collect()
+        self.dimensions.towers()
     }
 
     /// Dimensions of the towers that are there.
@@ -269,7 +173,7 @@ impl Checkpoint {
         let name = "token_embedding.weight";
         let problem = format!(
             "`{}` has {} rows, but CLIP's tokenizer has {VOCABULARY} tokens, so the model has another vocabulary",
-            self.their_name(name).unwrap_or_else(|| name.to_owned()),
+            self.name_in_file(name).unwrap_or_else(|| name.to_owned()),
             text.vocab_size
         );
         let file = self.files.last().map(|(file, _)| file.clone()).unwrap_or_default();
@@ -292,9 +196,7 @@ impl Checkpoint {
         let scale = self.read(LOGIT_SCALE)?.values[0].exp();
         if !scale.is_finite() || scale <= 0.0 {
             let file = self.tensors[LOGIT_SCALE].tensor.file().to_owned();
-            let reason =
-                format!("the scale of the logits is {scale}; give another by `--logit-scale`");
-            return Err(WeightsError::Format { file, reason });
+            return Err(WeightsError::LogitScale { file, scale });
         }
         Ok((scale, Origin::File))
     }
@@ -335,8 +237,8 @@ impl Checkpoint {
     }
 
     /// What the files call a tensor that we call `name`.
-    pub(super) fn their_name(&self, name: &str) -> Option<String> {
-        self.tensors.get(name).map(|named| named.theirs.clone())
+    pub(super) fn name_in_file(&self, name: &str) -> Option<String> {
+        self.tensors.get(name).map(|named| named.in_file.clone())
     }
 
     /// Reads all numbers and forgets them, to find those that are damaged.
@@ -366,7 +268,7 @@ impl Checkpoint {
         if let Some(place) = tensor.values.iter().position(|value| !value.is_finite()) {
             let reason = format!(
                 "element {place} of `{}` is {}, so the file is damaged or was rounded beyond its range",
-                named.theirs, tensor.values[place]
+                named.in_file, tensor.values[place]
             );
             return Err(WeightsError::Format { file: file(), reason });
         }
@@ -374,56 +276,85 @@ impl Checkpoint {
     }
 }
 
-/// A file whose names were translated.
-struct Part {
-    file: PathBuf,
-    format: Format,
-    layout: Layout,
-    tensors: BTreeMap<String, Named>,
-    unused: Vec<String>,
-    /// That of the graph or of the classes in the file.
-    activation: Option<Activation>,
-    settings: ModelSettings,
+/// What the files, and the configurations next to them, say about a model.
+#[derive(Debug)]
+struct Stated {
+    activation: (Activation, Origin),
+    preprocessing: (Preprocessing, Origin),
 }
 
-impl Part {
-    fn open(file: &Path) -> Result<Self, WeightsError> {
-        let contents = file::open(file, Unknown::Refuse)?;
-        let format = contents.format;
-        Self::recognise(file, contents, |layout| companions::beside(file, layout, format))
+impl Default for Stated {
+    fn default() -> Self {
+        Self {
+            activation: (Activation::default(), Origin::Assumed),
+            preprocessing: (Preprocessing::default(), Origin::Assumed),
+        }
     }
+}
 
-    fn has_one_tower(&self) -> bool {
-        let names = || self.tensors.keys().filter(|&name| name != LOGIT_SCALE);
-        let images = names().filter(|name| name.starts_with("visual.")).count();
-        images == 0 || images == names().count()
+impl Stated {
+    /// Takes over what a file says; refuses what contradicts another or cannot be.
+    fn apply(
+        &mut self,
+        in_graph: Option<Activation>,
+        settings: ModelSettings,
+        problems: &mut Vec<String>,
+    ) {
+        let origin = settings.origin.clone().map_or(Origin::File, Origin::Beside);
+        let told = settings.activation.map(|activation| (activation, origin));
+        if let Some((activation, origin)) = in_graph.map(|told| (told, Origin::File)).or(told) {
+            let (known, known_origin) = &self.activation;
+            if *known_origin != Origin::Assumed && *known != activation {
+                problems.push(format!("one file has {known}, the other {activation}"));
+            }
+            self.activation = (activation, origin);
+        }
+        if let Some(preprocessing) = settings.preprocessing() {
+            let origin = settings.preprocessing_origin.map_or(Origin::File, Origin::Beside);
+            self.preprocessing = (preprocessing, origin);
+        }
+        for problem in settings.problems {
+            // Both towers may have the same configuration.
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
     }
+}
 
-    /// `beside` gives the settings beside the file, if the file itself has none.
-    fn recognise(
-        file: &Path,
-        contents: Contents,
-        beside: impl FnOnce(Layout) -> Result<ModelSettings, WeightsError>,
-    ) -> Result<Self, WeightsError> {
-        let recognised = recognise(contents.tensors).map_err(|reason| WeightsError::Mismatch {
-            file: file.to_owned(),
-            problems: vec![reason],
-        })?;
-        let layout = recognised.layout;
-        let settings = match model_settings::in_metadata(&contents.metadata) {
-            Some(settings) => settings,
-            None => beside(layout)?,
-        };
-        // Graphs are full of constants that are no weights.
-        let is_graph = contents.format == Format::Onnx;
-        Ok(Self {
-            file: file.to_owned(),
-            format: contents.format,
-            layout,
-            tensors: recognised.tensors,
-            unused: if is_graph { Vec::new() } else { recognised.unknown },
-            activation: contents.activation,
-            settings,
-        })
+/// Compares tensors with those that towers of these dimensions have.
+fn check(
+    tensors: &BTreeMap<String, Named>,
+    layout: Layout,
+    dimensions: &Dimensions,
+    problems: &mut Vec<String>,
+) {
+    let mut used = BTreeSet::from([LOGIT_SCALE.to_owned()]);
+    for tower in dimensions.towers() {
+        for expected in names::expected(tower, dimensions, layout) {
+            used.insert(expected.canonical.clone());
+            let Some(named) = tensors.get(&expected.canonical) else {
+                problems.push(format!("`{}` is missing", expected.in_file));
+                continue;
+            };
+            let (number, shape) = (named.tensor.number_type(), named.tensor.shape());
+            if shape != expected.shape {
+                problems.push(format!(
+                    "`{}` has the shape {shape:?} instead of {:?}",
+                    named.in_file, expected.shape
+                ));
+            }
+            if !number.is_float() {
+                problems.push(format!("`{}` is stored as {number}, not as floats", named.in_file));
+            }
+        }
+    }
+    let unused = tensors.iter().filter(|(canonical, _)| !used.contains(*canonical));
+    problems.extend(unused.map(|(_, named)| format!("`{}` is not used", named.in_file)));
+    problems.dedup();
+    if let Some(scale) = tensors.get(LOGIT_SCALE)
+        && (scale.tensor.elements() != 1 || !scale.tensor.number_type().is_float())
+    {
+        problems.push(format!("`{}` is not a single float", scale.in_file));
     }
 }

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::file::Format;
+use super::contents::Format;
+use super::error::WeightsError;
 use super::model_settings::ModelSettings;
 use super::names::Layout;
-use super::{WeightsError, hugging_face_config, open_clip_config};
+use super::{hugging_face_config, open_clip_config};
 
 /// Reads settings out of a configuration.
 type Parse = fn(&Value) -> ModelSettings;

@@ -1,61 +1,12 @@
 //! Opens a file as what its bytes say it is.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::blob::Blob;
-use super::pytorch::Unknown;
-use super::stored_tensor::StoredTensor;
-use super::{WeightsError, onnx, pytorch, safetensors};
-use crate::config::Activation;
-
-/// What kind of file it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// One safetensors file.
-    Safetensors,
-    /// An index and the safetensors files that it names.
-    ShardedSafetensors,
-    /// An ONNX graph.
-    Onnx,
-    /// An archive of `torch.save`.
-    PyTorch,
-    /// A pickle of `torch.save` from before PyTorch 1.6.
-    LegacyPyTorch,
-    /// An archive of `torch.jit.save`.
-    TorchScript,
-}
-
-impl std::fmt::Display for Format {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Safetensors => "safetensors",
-            Self::ShardedSafetensors => "safetensors in several files",
-            Self::Onnx => "ONNX",
-            Self::PyTorch => "PyTorch archive",
-            Self::LegacyPyTorch => "PyTorch pickle from before 1.6",
-            Self::TorchScript => "TorchScript archive",
-        })
-    }
-}
-
-/// What a file holds, with the names that the file uses.
-#[derive(Debug, Clone)]
-pub struct Contents {
-    pub format: Format,
-    pub tensors: BTreeMap<String, StoredTensor>,
-    /// What else the file says about itself.
-    pub metadata: HashMap<String, String>,
-    /// Activation of the MLPs, if the file tells.
-    pub activation: Option<Activation>,
-}
-
-impl Contents {
-    pub fn new(format: Format, tensors: BTreeMap<String, StoredTensor>) -> Self {
-        Self { format, tensors, metadata: HashMap::new(), activation: None }
-    }
-}
+use super::contents::{Contents, Unknown};
+use super::error::WeightsError;
+use super::{onnx, pytorch, safetensors};
 
 /// Opens a file.
 pub fn open(file: &Path, unknown: Unknown) -> Result<Contents, WeightsError> {
@@ -77,7 +28,7 @@ fn read_any(blob: &Arc<Blob>, unknown: Unknown) -> Result<Contents, String> {
     if start.is_empty() {
         Err("it is empty; fetch it again".to_owned())
     } else if start.iter().all(|&byte| byte == 0) {
-        Err("it starts with zeros: a download that was broken off? Fetch it again".to_owned())
+        Err("it starts with zeros: an interrupted download? Fetch it again".to_owned())
     } else if text.starts_with("version https://git-lfs") {
         Err("it is a Git LFS pointer in place of the file; run `git lfs pull`, or fetch the file itself"
             .to_owned())
@@ -97,6 +48,7 @@ fn read_any(blob: &Arc<Blob>, unknown: Unknown) -> Result<Contents, String> {
     } else if onnx::is_onnx(&start) {
         onnx::read(blob)
     } else {
-        Err("it is none of safetensors, ONNX, PyTorch (.pt, .pth, .bin) and TorchScript".to_owned())
+        Err("it is not a safetensors, ONNX, PyTorch (.pt, .pth, .bin) or TorchScript file"
+            .to_owned())
     }
 }

@@ -1,14 +1,15 @@
-//! Recognises whose names a file uses, and translates them into ours.
+//! Recognises whose names a file uses, and translates them into the canonical ones.
 
 use std::collections::BTreeMap;
 
-use super::names::{self, Found, LOGIT_SCALE, Layout, Tower};
+use super::dimensions::Tower;
+use super::names::{self, Found, LOGIT_SCALE, Layout};
 use super::stored_tensor::StoredTensor;
 
 /// A tensor with the name that its file gives it.
 #[derive(Debug, Clone)]
 pub struct Named {
-    pub theirs: String,
+    pub in_file: String,
     pub tensor: StoredTensor,
 }
 
@@ -21,7 +22,7 @@ pub struct Recognised {
     pub unknown: Vec<String>,
 }
 
-/// A tower in a file: its names are ours after `prefix` is taken off and `insert` put on.
+/// A tower in a file: its names are the canonical ones after `prefix` is taken off and `insert` put on.
 #[derive(Debug)]
 struct Place {
     tower: Tower,
@@ -136,12 +137,12 @@ pub fn recognise(tensors: BTreeMap<String, StoredTensor>) -> Result<Recognised, 
         ));
     };
     let (mut known, mut unknown) = (BTreeMap::new(), Vec::new());
-    for (theirs, whole) in tensors {
-        let found = places.iter().find_map(|place| place.find(&theirs));
+    for (in_file, whole) in tensors {
+        let found = places.iter().find_map(|place| place.find(&in_file));
         let Some(found) = found else {
-            let last = theirs.rsplit('.').next().unwrap_or_default();
+            let last = in_file.rsplit('.').next().unwrap_or_default();
             if !IGNORED.contains(&last) {
-                unknown.push(theirs);
+                unknown.push(in_file);
             }
             continue;
         };
@@ -152,14 +153,14 @@ pub fn recognise(tensors: BTreeMap<String, StoredTensor>) -> Result<Recognised, 
             };
             let Some(mut tensor) = tensor else {
                 return Err(format!(
-                    "`{theirs}` stacks queries, keys and values, but its shape {:?} cannot be divided by 3",
+                    "`{in_file}` stacks queries, keys and values, but its shape {:?} cannot be divided by 3",
                     whole.shape()
                 ));
             };
             if part.transposed {
                 tensor = tensor.transposed();
             }
-            known.insert(part.ours, Named { theirs: theirs.clone(), tensor });
+            known.insert(part.canonical, Named { in_file: in_file.clone(), tensor });
         }
     }
     Ok(Recognised { layout, tensors: known, unknown })
@@ -196,11 +197,11 @@ fn find_places(tensors: &BTreeMap<String, StoredTensor>) -> Vec<Place> {
 
 impl Place {
     /// What a tensor is in this tower.
-    fn find(&self, theirs: &str) -> Option<Vec<Found>> {
-        if theirs.rsplit('.').next() == Some(LOGIT_SCALE) {
+    fn find(&self, in_file: &str) -> Option<Vec<Found>> {
+        if in_file.rsplit('.').next() == Some(LOGIT_SCALE) {
             return Some(names::find(LOGIT_SCALE, self.layout));
         }
-        let name = format!("{}{}", self.insert, theirs.strip_prefix(&self.prefix)?);
+        let name = format!("{}{}", self.insert, in_file.strip_prefix(&self.prefix)?);
         let found = names::find(&name, self.layout);
         (!found.is_empty() && found.iter().all(|part| part.tower == Some(self.tower)))
             .then_some(found)

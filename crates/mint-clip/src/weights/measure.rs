@@ -1,17 +1,21 @@
 //! Reads the dimensions of a model off the shapes of its tensors.
 
-use super::checkpoint::{Checkpoint, Dimensions};
+use std::collections::BTreeMap;
+
+use super::dimensions::{Dimensions, Tower};
+use super::layout::Named;
 use super::model_settings::{ModelSettings, TowerSettings};
-use super::names::{self, LOGIT_SCALE, Layout, Tower};
+use super::names::{self, LOGIT_SCALE, Layout};
 use crate::config::{HEAD_WIDTH, TextConfig, VisionConfig};
 
 /// Dimensions of the towers that are there; what does not fit is added to `problems`.
 pub fn measure(
-    checkpoint: &Checkpoint,
+    tensors: &BTreeMap<String, Named>,
+    layout: Layout,
     settings: &ModelSettings,
     problems: &mut Vec<String>,
 ) -> Dimensions {
-    let mut ruler = Ruler { checkpoint, problems };
+    let mut ruler = Ruler { tensors, layout, problems };
     let vision = ruler.vision(settings.image);
     let text = ruler.text(settings.text);
     let embed_dim = ruler.embedding();
@@ -61,7 +65,8 @@ pub fn contradictions(dimensions: &Dimensions, settings: &ModelSettings) -> Vec<
 
 /// Reads dimensions off shapes and collects what does not fit.
 struct Ruler<'a> {
-    checkpoint: &'a Checkpoint,
+    tensors: &'a BTreeMap<String, Named>,
+    layout: Layout,
     problems: &'a mut Vec<String>,
 }
 
@@ -77,7 +82,7 @@ impl Ruler<'_> {
         if grid == 0 || grid * grid + 1 != tokens {
             self.problems.push(format!(
                 "`{}` has {tokens} rows, which is no square of patches and a class token",
-                self.theirs("visual.positional_embedding")
+                self.in_file("visual.positional_embedding")
             ));
         }
         Some(VisionConfig {
@@ -128,43 +133,44 @@ impl Ruler<'_> {
     /// Whether any tensor of a tower is there.
     fn has(&self, tower: Tower) -> bool {
         let is_image = |name: &str| name.starts_with("visual.");
-        let mut names = self.checkpoint.names().filter(|&name| name != LOGIT_SCALE);
+        let mut names = self.tensors.keys().filter(|&name| name != LOGIT_SCALE);
         names.any(|name| is_image(name) == (tower == Tower::Image))
     }
 
     fn shape<const D: usize>(&mut self, name: &str) -> Option<[usize; D]> {
-        let Some(tensor) = self.checkpoint.stored(name) else {
-            let theirs = self.theirs(name);
-            self.problems.push(format!("`{theirs}` is missing"));
+        let Some(Named { tensor, .. }) = self.tensors.get(name) else {
+            let in_file = self.in_file(name);
+            self.problems.push(format!("`{in_file}` is missing"));
             return None;
         };
         if tensor.shape().contains(&0) {
-            let (theirs, shape) = (self.theirs(name), tensor.shape().to_vec());
-            self.problems.push(format!("`{theirs}` is empty: its shape is {shape:?}"));
+            let (in_file, shape) = (self.in_file(name), tensor.shape().to_vec());
+            self.problems.push(format!("`{in_file}` is empty: its shape is {shape:?}"));
             return None;
         }
         let shape = tensor.shape().try_into().ok();
         if shape.is_none() {
             let axes = tensor.shape().len();
-            let theirs = self.theirs(name);
-            self.problems.push(format!("`{theirs}` has {axes} axes instead of {D}"));
+            let in_file = self.in_file(name);
+            self.problems.push(format!("`{in_file}` has {axes} axes instead of {D}"));
         }
         shape
     }
 
     /// What the file calls a tensor, or would call it.
-    fn theirs(&self, name: &str) -> String {
-        let named = self.checkpoint.their_name(name);
-        named.unwrap_or_else(|| names::theirs(name, self.checkpoint.layout()))
+    fn in_file(&self, name: &str) -> String {
+        match self.tensors.get(name) {
+            Some(named) => named.in_file.clone(),
+            None => names::in_file(name, self.layout),
+        }
     }
 
     fn layers(&self, tower: Tower) -> usize {
         let prefix = tower.blocks(Layout::OpenAi);
-        let number = |name: &str| name.strip_prefix(prefix)?.split('.').next()?.parse().ok();
-        let last = self.checkpoint.names().filter_map(number).max();
+        let number = |name: &String| name.strip_prefix(prefix)?.split('.').next()?.parse().ok();
+        let last = self.tensors.keys().filter_map(number).max();
         // A number beyond the number of tensors means that some are missing, however many it says.
-        let tensors = self.checkpoint.names().count();
-        last.map_or(0, |last: usize| last.min(tensors) + 1)
+        last.map_or(0, |last: usize| last.min(self.tensors.len()) + 1)
     }
 
     fn mlp_width(&mut self, tower: Tower) -> Option<usize> {

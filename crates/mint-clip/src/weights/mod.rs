@@ -11,32 +11,40 @@
 //! | `layout`, `names` | translate those names; the one table of names is in `names` |
 //! | `companions`, `open_clip_config`, `hugging_face_config` | what lies beside the file |
 //! | `measure` | dimensions, from the shapes |
-//! | `checkpoint` | settings, and whether everything is there and fits |
+//! | `part` | one file whose names were translated |
+//! | `checkpoint` | one or two parts: settings, and whether everything is there and fits |
 //! | `towers` | builds the modules |
 //! | `canonical` | writes a checkpoint in one form |
 //! | `reference` | compares a loaded model with recorded outputs |
+//! | `random` | weights of a published size with random values |
 //! | `prompts` | the learned prompts of CoOp, CoCoOp and MaPLe |
 
 mod blob;
 mod canonical;
 mod checkpoint;
 mod companions;
+mod contents;
+mod dimensions;
+mod error;
 mod file;
 mod hugging_face_config;
 mod layout;
+mod load_options;
 mod measure;
 mod model_settings;
 mod names;
 mod onnx;
 mod open_clip_config;
+mod part;
 mod prompts;
 mod pytorch;
+mod random;
 mod reference;
 mod safetensors;
 mod stored_tensor;
 mod towers;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::Device;
 
@@ -44,66 +52,23 @@ use crate::clip::Clip;
 use crate::lanes::Lanes;
 
 pub use canonical::write_new;
-pub use checkpoint::{Checkpoint, Dimensions, LoadOptions, Origin, PUBLISHED_LOGIT_SCALE};
-pub use file::Format;
-pub use names::{Layout, Tower};
+pub use checkpoint::{Checkpoint, PUBLISHED_LOGIT_SCALE};
+pub use contents::Format;
+pub use dimensions::{Dimensions, Tower};
+pub use error::WeightsError;
+pub use load_options::{LoadOptions, Origin};
+pub use names::Layout;
 pub use prompts::{LearnedPrompts, Maple, MapleLayer, MetaNet, StoredLinear};
+pub use random::{ModelSize, UnknownSize, random_weights};
 pub use reference::{Difference, Reference};
 pub use stored_tensor::{NumberType, RawTensor, StoredTensor};
 
-/// A weight file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum WeightsError {
-    /// The file cannot be read.
-    #[error("cannot read the weights `{}`", file.display())]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The file cannot be written.
-    #[error("cannot write the weights `{}`", file.display())]
-    Write {
-        /// The file.
-        file: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The file is not of a known format, or damaged.
-    #[error("`{}` cannot be opened: {reason}", file.display())]
-    Format {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The tensors do not make a CLIP model.
-    #[error("`{}` does not hold a CLIP model that fits: {}", file.display(), list(problems))]
-    Mismatch {
-        /// The file.
-        file: PathBuf,
-        /// Every missing, unused and misshapen tensor.
-        problems: Vec<String>,
-    },
-    /// A file with one tower where both are needed.
-    #[error(
-        "`{}` has no {tower}; give the file of the other tower as well (`--weights` once for each)",
-        file.display()
-    )]
-    TowerMissing {
-        /// The file.
-        file: PathBuf,
-        /// The tower that is not there.
-        tower: Tower,
-    },
-    /// Nothing was given.
-    #[error("no weight file is given")]
-    NoFile,
-}
-
 impl Clip {
     /// Opens a weight file with both towers and reads it.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or does not hold a CLIP model.
     pub fn open(
         file: &Path,
         options: LoadOptions,
@@ -111,15 +76,5 @@ impl Clip {
         lanes: Lanes,
     ) -> Result<Self, WeightsError> {
         Checkpoint::open(&[file.to_owned()], options)?.load(device, lanes)
-    }
-}
-
-/// The first few of many problems.
-fn list(problems: &[String]) -> String {
-    const SHOWN: usize = 6;
-    let shown = problems.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
-    match problems.len().checked_sub(SHOWN) {
-        None | Some(0) => shown,
-        Some(more) => format!("{shown}; and {more} more of the kind"),
     }
 }

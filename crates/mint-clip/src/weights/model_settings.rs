@@ -125,8 +125,8 @@ pub fn in_metadata(metadata: &HashMap<String, String>) -> Option<ModelSettings> 
     };
     let channels = |key: &str| channels(&serde_json::from_str(metadata.get(key)?).ok()?);
     let (image, text) = (tower(IMAGE_HEADS), tower(TEXT_HEADS));
-    let is_ours = activation.is_some() || image.heads.is_some();
-    is_ours.then(|| ModelSettings {
+    let states_something = activation.is_some() || image.heads.is_some();
+    states_something.then(|| ModelSettings {
         activation,
         image,
         text,

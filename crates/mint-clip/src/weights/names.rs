@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::checkpoint::Dimensions;
+use super::dimensions::{Dimensions, Tower};
 use crate::config::{TextConfig, VisionConfig};
 
 /// Whose names a file uses.
@@ -29,24 +29,6 @@ impl fmt::Display for Layout {
     }
 }
 
-/// One of the two towers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Tower {
-    /// Images to embeddings.
-    Image,
-    /// Texts to embeddings.
-    Text,
-}
-
-impl fmt::Display for Tower {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Image => "image tower",
-            Self::Text => "text tower",
-        })
-    }
-}
-
 /// Length of an axis, as a dimension of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Axis {
@@ -64,10 +46,10 @@ enum Axis {
 }
 use Axis::{Channels, Context, Embedding, Hidden, ImageTokens, Patch, Vocabulary, Width};
 
-/// One row of the table: names in ours, OpenAI's and Hugging Face's layout, and the shape.
+/// One row of the table: canonical, OpenAI's and Hugging Face's names, and the shape.
 struct Row {
     /// Our name, and OpenAI's where `stacked` says nothing else.
-    ours: &'static str,
+    canonical: &'static str,
     hugging_face: &'static str,
     shape: &'static [Axis],
     /// Whether Hugging Face stores the transpose.
@@ -76,21 +58,25 @@ struct Row {
     stacked: Option<(&'static str, usize)>,
 }
 
-const fn row(ours: &'static str, hugging_face: &'static str, shape: &'static [Axis]) -> Row {
-    Row { ours, hugging_face, shape, transposed: false, stacked: None }
+const fn row(canonical: &'static str, hugging_face: &'static str, shape: &'static [Axis]) -> Row {
+    Row { canonical, hugging_face, shape, transposed: false, stacked: None }
 }
 
-const fn transposed(ours: &'static str, hugging_face: &'static str, shape: &'static [Axis]) -> Row {
-    Row { transposed: true, ..row(ours, hugging_face, shape) }
+const fn transposed(
+    canonical: &'static str,
+    hugging_face: &'static str,
+    shape: &'static [Axis],
+) -> Row {
+    Row { transposed: true, ..row(canonical, hugging_face, shape) }
 }
 
 const fn third(
-    ours: &'static str,
+    canonical: &'static str,
     (stack, index): (&'static str, usize),
     hugging_face: &'static str,
     shape: &'static [Axis],
 ) -> Row {
-    Row { stacked: Some((stack, index)), ..row(ours, hugging_face, shape) }
+    Row { stacked: Some((stack, index)), ..row(canonical, hugging_face, shape) }
 }
 
 /// Tensors of the image tower outside its blocks.
@@ -191,7 +177,7 @@ impl Tower {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Found {
     /// Our name.
-    pub ours: String,
+    pub canonical: String,
     /// The tower; none for the scale of the logits.
     pub tower: Option<Tower>,
     /// Which third of the file's tensor it is.
@@ -204,8 +190,8 @@ pub struct Found {
 /// is a stack.
 pub fn find(name: &str, layout: Layout) -> Vec<Found> {
     if name == LOGIT_SCALE {
-        let ours = LOGIT_SCALE.to_owned();
-        return vec![Found { ours, tower: None, third: None, transposed: false }];
+        let canonical = LOGIT_SCALE.to_owned();
+        return vec![Found { canonical, tower: None, third: None, transposed: false }];
     }
     for tower in [Tower::Image, Tower::Text] {
         let found = find_in(name, layout, tower);
@@ -229,16 +215,18 @@ fn find_in(name: &str, layout: Layout, tower: Tower) -> Vec<Found> {
     };
     let matching = rows.iter().filter(|row| match layout {
         Layout::HuggingFace => row.hugging_face == rest,
-        Layout::OpenAi | Layout::OpenClip => row.stacked.map_or(row.ours, |stack| stack.0) == rest,
+        Layout::OpenAi | Layout::OpenClip => {
+            row.stacked.map_or(row.canonical, |stack| stack.0) == rest
+        }
     });
     matching
         .map(|row| {
-            let is_theirs = layout == Layout::HuggingFace;
+            let is_hugging_face = layout == Layout::HuggingFace;
             Found {
-                ours: format!("{prefix}{}", row.ours),
+                canonical: format!("{prefix}{}", row.canonical),
                 tower: Some(tower),
-                third: row.stacked.filter(|_| !is_theirs).map(|stack| stack.1),
-                transposed: row.transposed && is_theirs,
+                third: row.stacked.filter(|_| !is_hugging_face).map(|stack| stack.1),
+                transposed: row.transposed && is_hugging_face,
             }
         })
         .collect()
@@ -248,9 +236,9 @@ fn find_in(name: &str, layout: Layout, tower: Tower) -> Vec<Found> {
 #[derive(Debug)]
 pub struct Expected {
     /// Our name.
-    pub ours: String,
+    pub canonical: String,
     /// What a file of the layout calls it.
-    pub theirs: String,
+    pub in_file: String,
     /// Its shape in our layout.
     pub shape: Vec<usize>,
 }
@@ -261,12 +249,12 @@ pub fn expected(tower: Tower, dimensions: &Dimensions, layout: Layout) -> Vec<Ex
         Tower::Image => dimensions.vision.as_ref().map_or(0, |vision| vision.layers),
         Tower::Text => dimensions.text.as_ref().map_or(0, |text| text.layers),
     };
-    let expect = |prefix: &str, their_prefix: &str, row: &Row| Expected {
-        ours: format!("{prefix}{}", row.ours),
-        theirs: match layout {
-            Layout::HuggingFace => format!("{their_prefix}{}", row.hugging_face),
+    let expect = |prefix: &str, file_prefix: &str, row: &Row| Expected {
+        canonical: format!("{prefix}{}", row.canonical),
+        in_file: match layout {
+            Layout::HuggingFace => format!("{file_prefix}{}", row.hugging_face),
             Layout::OpenAi | Layout::OpenClip => {
-                format!("{their_prefix}{}", row.stacked.map_or(row.ours, |stack| stack.0))
+                format!("{file_prefix}{}", row.stacked.map_or(row.canonical, |stack| stack.0))
             }
         },
         shape: row.shape.iter().map(|&axis| length(axis, tower, dimensions)).collect(),
@@ -274,18 +262,18 @@ pub fn expected(tower: Tower, dimensions: &Dimensions, layout: Layout) -> Vec<Ex
     let outside = tower.rows().iter().map(|row| expect("", "", row));
     let inside = (0..layers).flat_map(|layer| {
         let prefix = format!("{}{layer}.", tower.blocks(Layout::OpenAi));
-        let their_prefix = format!("{}{layer}.", tower.blocks(layout));
-        BLOCK.iter().map(move |row| expect(&prefix, &their_prefix, row)).collect::<Vec<_>>()
+        let file_prefix = format!("{}{layer}.", tower.blocks(layout));
+        BLOCK.iter().map(move |row| expect(&prefix, &file_prefix, row)).collect::<Vec<_>>()
     });
     outside.chain(inside).collect()
 }
 
-/// What a file of the layout calls a tensor outside the blocks, or ours if it is in one.
-pub fn theirs(ours: &str, layout: Layout) -> String {
-    let row = IMAGE.iter().chain(&TEXT).find(|row| row.ours == ours);
+/// What a file of the layout calls a tensor outside the blocks, or the canonical name if it is in one.
+pub fn in_file(canonical: &str, layout: Layout) -> String {
+    let row = IMAGE.iter().chain(&TEXT).find(|row| row.canonical == canonical);
     match (row, layout) {
         (Some(row), Layout::HuggingFace) => row.hugging_face.to_owned(),
-        _ => ours.to_owned(),
+        _ => canonical.to_owned(),
     }
 }
 
@@ -307,9 +295,10 @@ fn length(axis: Axis, tower: Tower, dimensions: &Dimensions) -> usize {
 }
 
 /// The stack of OpenAI's layout that a tensor belongs to, and its place there.
-pub fn stack_of(ours: &str) -> Option<(String, usize)> {
-    let row = BLOCK.iter().find(|row| row.stacked.is_some() && ours.ends_with(row.ours))?;
-    let prefix = ours.strip_suffix(row.ours)?;
+pub fn stack_of(canonical: &str) -> Option<(String, usize)> {
+    let row =
+        BLOCK.iter().find(|row| row.stacked.is_some() && canonical.ends_with(row.canonical))?;
+    let prefix = canonical.strip_suffix(row.canonical)?;
     row.stacked.map(|(name, index)| (format!("{prefix}{name}"), index))
 }
 
@@ -317,7 +306,7 @@ pub fn stack_of(ours: &str) -> Option<(String, usize)> {
 pub fn parts_of(stack: &str) -> Vec<String> {
     let rows = BLOCK.iter().filter_map(|row| {
         let (name, _) = row.stacked?;
-        Some(format!("{}{}", stack.strip_suffix(name)?, row.ours))
+        Some(format!("{}{}", stack.strip_suffix(name)?, row.canonical))
     });
     rows.collect()
 }

@@ -8,9 +8,8 @@ use burn::nn::Linear;
 use burn::tensor::Device;
 
 use super::blob::Blob;
-use super::file::{self, Contents};
-use super::pytorch::Unknown;
-use super::{RawTensor, WeightsError};
+use super::contents::{Contents, Unknown};
+use super::{RawTensor, WeightsError, file};
 use crate::linear::frozen_linear;
 
 /// The learned part of a prompt method. Everything else in a checkpoint (optimizers, schedulers,

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::file::{self, Contents};
-use super::names::Tower;
-use super::pytorch::Unknown;
-use super::{Checkpoint, Origin, RawTensor, WeightsError};
+use super::contents::{Contents, Unknown};
+use super::dimensions::Tower;
+use super::{Checkpoint, Origin, RawTensor, WeightsError, file};
 use crate::clip::normalize;
 use crate::image_encoder::ImageEncoder;
 use crate::lanes::Lanes;
@@ -172,7 +171,7 @@ impl Reference {
         let pairs = values.iter().zip(&recorded.values);
         Ok(Some(Difference {
             output,
-            largest: largest(&mut pairs.map(|(ours, theirs)| ours - theirs)),
+            largest: largest(&mut pairs.map(|(computed, recorded)| computed - recorded)),
             magnitude: largest(&mut recorded.values.iter().copied()),
             values: values.len(),
         }))

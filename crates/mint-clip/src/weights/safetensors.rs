@@ -9,7 +9,7 @@ use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
 use super::blob::Blob;
-use super::file::{Contents, Format};
+use super::contents::{Contents, Format};
 use super::stored_tensor::{NumberType, StoredTensor};
 
 /// Longest header that is read, as in the format's own library.
@@ -45,7 +45,7 @@ pub fn read(blob: &Arc<Blob>) -> Result<Contents, String> {
     let mut tensors = BTreeMap::new();
     for (name, info) in header.tensors() {
         let Some(number) = number_type(info.dtype) else {
-            return Err(format!("`{name}` is stored as {:?}, which is not read", info.dtype));
+            return Err(format!("`{name}` is stored as {:?}, which is not supported", info.dtype));
         };
         let (start, end) = info.data_offsets;
         let bytes = (data + start as u64, (end - start) as u64);
@@ -88,7 +88,7 @@ struct Index {
 pub fn read_sharded(blob: &Arc<Blob>) -> Result<Contents, String> {
     const LONGEST_INDEX: u64 = 16 << 20;
     if blob.length() > LONGEST_INDEX {
-        return Err("an index of that size is none".to_owned());
+        return Err("the index is implausibly large".to_owned());
     }
     let text = blob.read(0, blob.length()).map_err(|error| error.to_string())?;
     let index: Index = serde_json::from_slice(&text).map_err(|error| {
@@ -104,9 +104,7 @@ pub fn read_sharded(blob: &Arc<Blob>) -> Result<Contents, String> {
             return Err(format!("it names `{shard}`, which is no plain file name"));
         }
         if shard.ends_with(".bin") {
-            return Err(
-                "its parts are PyTorch files; give them one by one with `--weights`".to_owned()
-            );
+            return Err("its parts are PyTorch files; open them one by one".to_owned());
         }
         let file = folder.join(shard);
         let part = Blob::open(&file)

@@ -5,7 +5,8 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::names::{Layout, Tower};
+use super::dimensions::Tower;
+use super::names::Layout;
 use super::{Checkpoint, RawTensor, WeightsError};
 use crate::attention::Attention;
 use crate::block::Block;

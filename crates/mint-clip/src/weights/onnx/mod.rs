@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::blob::Blob;
-use super::file::{Contents, Format};
+use super::contents::{Contents, Format};
 
 /// Whether a file that starts so is one: the version of the format comes first.
 pub fn is_onnx(start: &[u8]) -> bool {

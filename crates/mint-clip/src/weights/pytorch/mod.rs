@@ -9,11 +9,9 @@ use zip::{CompressionMethod, ZipArchive};
 
 use self::pickle::{Id, Pickle, Storage, TensorView, Value};
 use super::blob::{Blob, Cursor};
-use super::file::{Contents, Format};
+use super::contents::{Contents, Format, Unknown};
 use super::stored_tensor::{NumberType, StoredTensor};
 use crate::config::Activation;
-
-pub use self::pickle::Unknown;
 
 /// What `torch.save` wrote before 1.6 starts with: a pickle of the number 0x1950a86a20f9469cfc6c.
 const LEGACY_START: [u8; 15] = *b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e";
@@ -64,7 +62,7 @@ pub fn read_archive(blob: &Arc<Blob>, unknown: Unknown) -> Result<Contents, Stri
         && order.length <= 16
         && blob.read(order.start, order.length).is_ok_and(|order| order == b"big")
     {
-        return Err("its numbers are big-endian, which is not read".to_owned());
+        return Err("its numbers are big-endian, which is not supported".to_owned());
     }
     let description = record("data.pkl")?;
     if description.length > LONGEST_PICKLE {
@@ -73,7 +71,7 @@ pub fn read_archive(blob: &Arc<Blob>, unknown: Unknown) -> Result<Contents, Stri
     let end = description.start.saturating_add(description.length);
     let mut cursor = Cursor::new(blob.clone(), description.start, end)
         .map_err(|error| format!("its record `data.pkl`: {error}"))?;
-    let pickle = Pickle::read(&mut cursor, unknown)?;
+    let pickle = pickle::read(&mut cursor, unknown)?;
     let is_script = records
         .keys()
         .any(|name| name.strip_prefix(folder).is_some_and(|rest| rest.starts_with("code/")));
@@ -108,14 +106,14 @@ pub fn read_legacy(blob: &Arc<Blob>, unknown: Unknown) -> Result<Contents, Strin
     let io = |error: std::io::Error| error.to_string();
     let start = LEGACY_START.len() as u64;
     let mut cursor = Cursor::new(blob.clone(), start, blob.length()).map_err(io)?;
-    Pickle::read(&mut cursor, unknown)?;
-    let system = Pickle::read(&mut cursor, unknown)?;
+    pickle::read(&mut cursor, unknown)?;
+    let system = pickle::read(&mut cursor, unknown)?;
     let little_endian = system.member(system.root(), "little_endian").map(|id| system.get(id));
     if matches!(little_endian, Some(Value::Truth(false))) {
-        return Err("its numbers are big-endian, which is not read".to_owned());
+        return Err("its numbers are big-endian, which is not supported".to_owned());
     }
-    let pickle = Pickle::read(&mut cursor, unknown)?;
-    let keys = Pickle::read(&mut cursor, unknown)?;
+    let pickle = pickle::read(&mut cursor, unknown)?;
+    let keys = pickle::read(&mut cursor, unknown)?;
     let Value::List(ids) = keys.get(keys.root()) else {
         return Err("it has no list of its blocks of numbers".to_owned());
     };

@@ -1,8 +1,9 @@
 //! What the calls in a pickle make: tensors and containers; anything else is refused or inert.
 
-use super::super::super::stored_tensor::NumberType;
 use super::machine::Machine;
-use super::{Id, MOST_AXES, Storage, TensorView, Unknown, Value};
+use super::values::{Id, MOST_AXES, Storage, TensorView, Value};
+use crate::weights::contents::Unknown;
+use crate::weights::stored_tensor::NumberType;
 
 impl Machine<'_> {
     /// What calling a function or a class makes.

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::super::super::blob::Cursor;
-use super::{Id, LONGEST_NAME, MOST_VALUES, MOST_WORK, Pickle, Unknown, Value};
+use super::values::{Id, LONGEST_NAME, MOST_VALUES, MOST_WORK, Pickle, Value};
+use crate::weights::blob::Cursor;
+use crate::weights::contents::Unknown;
 
 pub(super) struct Machine<'a> {
     cursor: &'a mut Cursor,
@@ -93,7 +94,7 @@ impl<'a> Machine<'a> {
             let code = self.cursor.byte().map_err(|_| "the pickle has no end; it is cut off")?;
             if code == operation::STOP {
                 let root = self.pop()?;
-                return Ok(Pickle { values: self.values, root });
+                return Ok(Pickle::new(self.values, root));
             }
             self.charge(1)?;
             self.step(code).map_err(|problem| format!("{problem} (pickle, byte {at})"))?;

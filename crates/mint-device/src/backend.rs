@@ -1,0 +1,116 @@
+//! What runs the model.
+
+use clap::ValueEnum;
+use mint_clip::burn::tensor::Device;
+use mint_clip::{Lanes, Precision};
+
+use crate::explained::Explained;
+
+/// What runs the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// All cores of the processor
+    Cpu,
+    /// An NVIDIA GPU; needs a program built with `--features cuda`
+    Cuda,
+    /// CUDA if everything that it needs is found, else the CPU
+    Auto,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Chosen {
+    /// The kind of device.
+    pub backend: Backend,
+    /// Which GPU.
+    pub gpu: Option<u16>,
+    /// Cores of the CPU.
+    pub threads: Option<usize>,
+}
+
+/// A device that is ready.
+#[derive(Debug)]
+pub struct Compute {
+    /// Where its tensors are.
+    pub device: Device,
+    /// How its work is shared.
+    pub lanes: Lanes,
+    /// The device in words, for the record.
+    pub name: String,
+    /// What the user should know about the choice.
+    pub notes: Vec<String>,
+}
+
+impl Chosen {
+    /// Opens what was asked for, and makes sure that it has numbers of the type.
+    ///
+    /// # Errors
+    ///
+    /// If something is missing for it.
+    pub fn open(self, precision: Precision) -> Result<Compute, Explained> {
+        let mut compute = match self.backend {
+            Backend::Cpu => match self.gpu {
+                None => cpu(self.threads),
+                Some(gpu) => {
+                    return Err(Explained {
+                        problem: format!("`--gpu {gpu}` chooses a GPU, but the CPU runs the model"),
+                        detail: "`--backend` is `cpu`, which is also what it is without the option"
+                            .to_owned(),
+                        hint: format!("add `--backend cuda`, or leave `--gpu {gpu}` out"),
+                    });
+                }
+            },
+            Backend::Cuda => gpu(self)?,
+            Backend::Auto => gpu(self).unwrap_or_else(|missing| {
+                let note = format!("note: the CPU runs the model: {}", missing.problem);
+                Compute { notes: vec![note], ..cpu(self.threads) }
+            }),
+        };
+        compute.check(precision)?;
+        Ok(compute)
+    }
+}
+
+impl Compute {
+    /// A device that does not have a type of numbers is an error, and one that is slow at it says so.
+    fn check(&mut self, precision: Precision) -> Result<(), Explained> {
+        if !self.device.supports_dtype(precision.dtype()) {
+            return Err(Explained {
+                problem: format!("`{}` cannot compute with {precision}", self.name),
+                detail: "the device does not have that type of numbers".to_owned(),
+                hint: "choose another with `--precision`".to_owned(),
+            });
+        }
+        if self.device == Device::flex() && precision != Precision::F32 {
+            self.notes.push(format!(
+                "note: the CPU is several times slower with {precision} than with f32"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The cores of the processor; all of them if no number is given.
+fn cpu(threads: Option<usize>) -> Compute {
+    let lanes = threads.map_or_else(Lanes::per_core, Lanes::new);
+    Compute { device: Device::flex(), lanes, name: "cpu".to_owned(), notes: Vec::new() }
+}
+
+#[cfg(feature = "cuda-lean")]
+fn gpu(chosen: Chosen) -> Result<Compute, Explained> {
+    let mut compute = crate::cuda::open(chosen.gpu.unwrap_or(0))?;
+    if chosen.threads.is_some() {
+        let note = "note: `--threads` is for the CPU; a GPU runs the model";
+        compute.notes.push(note.to_owned());
+    }
+    Ok(compute)
+}
+
+#[cfg(not(feature = "cuda-lean"))]
+fn gpu(_: Chosen) -> Result<Compute, Explained> {
+    Err(Explained {
+        problem: "this program was built without CUDA".to_owned(),
+        detail: "it runs on the CPU only: the cargo feature `cuda` was off".to_owned(),
+        hint: "build it with `cargo build -p mint-cli --features cuda`; docs/gpu.md says what else a GPU needs".to_owned(),
+    })
+}

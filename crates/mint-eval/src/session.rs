@@ -1,0 +1,159 @@
+//! Images through methods, one after the other: what evaluation, prediction and checks share.
+
+use std::time::Instant;
+
+use image::RgbImage;
+use mint_augment::{ViewError, ViewGenerator, ViewSeed, Views};
+use mint_clip::burn::tensor::Tensor;
+use mint_clip::{Clip, Tokenizer};
+use mint_tuner::{ClassSet, ImageViews, MethodError, Outcome, Pending, ViewDemand};
+
+use crate::config::RunConfig;
+use crate::method_id::MethodId;
+use crate::methods::ConfiguredMethod;
+use crate::pixels::view_tensor;
+use crate::views::view_config;
+
+/// Methods that classify images among the classes of one test set.
+///
+/// Methods that learn from images do so in the order in which images are given. What they do not
+/// remember beyond a test set is forgotten when a session begins.
+pub struct Session<'a> {
+    clip: &'a Clip,
+    classes: ClassSet<'a>,
+    methods: &'a mut [ConfiguredMethod],
+    generator: ViewGenerator,
+    seed: u64,
+}
+
+/// Why a session cannot begin, or an image cannot be classified.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The image has no pixels, or the configuration asks for no views.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A method cannot run.
+    #[error("{} cannot run", method.title())]
+    Method {
+        /// The method.
+        method: MethodId,
+        /// Why not.
+        source: MethodError,
+    },
+}
+
+impl SessionError {
+    fn of(method: MethodId) -> impl Fn(MethodError) -> Self {
+        move |source| Self::Method { method, source }
+    }
+}
+
+impl<'a> Session<'a> {
+    /// Prepares the texts of the classes. `config` gives the number of views and the seed.
+    ///
+    /// # Errors
+    ///
+    /// If a class name is too long for a method's prompts, or there are no views.
+    pub fn new(
+        clip: &'a Clip,
+        tokenizer: &'a Tokenizer,
+        class_names: &'a [String],
+        methods: &'a mut [ConfiguredMethod],
+        config: &RunConfig,
+    ) -> Result<Self, SessionError> {
+        let classes = ClassSet::new(clip, tokenizer, class_names);
+        for ConfiguredMethod { id, method, .. } in methods.iter_mut() {
+            method.next_test_set();
+            method.prepare(&classes).map_err(SessionError::of(*id))?;
+        }
+        let views = if any_wants_all(methods) { config.views } else { 1 };
+        let generator = ViewGenerator::new(view_config(&clip.config, views))?;
+        Ok(Self { clip, classes, methods, generator, seed: config.seed })
+    }
+
+    /// The classes.
+    pub fn classes(&self) -> &ClassSet<'a> {
+        &self.classes
+    }
+
+    /// The methods, in the order of their outcomes.
+    pub fn methods(&self) -> &[ConfiguredMethod] {
+        self.methods
+    }
+
+    /// The methods, to save and restore what they remember.
+    pub fn methods_mut(&mut self) -> &mut [ConfiguredMethod] {
+        self.methods
+    }
+
+    /// What makes the views that the methods look at.
+    pub fn generator(&self) -> ViewGenerator {
+        self.generator
+    }
+
+    /// The views of an image. `index` is its place in the test set, which decides the random views.
+    ///
+    /// # Errors
+    ///
+    /// If the image has no pixels.
+    pub fn views(&self, image: &RgbImage, index: usize) -> Result<Views, ViewError> {
+        self.generator.views(image, ViewSeed { seed: self.seed, image: index as u64 })
+    }
+
+    /// Classifies an image by every method. `index` is that of [`Session::views`].
+    ///
+    /// # Errors
+    ///
+    /// If the image has no pixels, or a method fails.
+    pub fn classify(
+        &mut self,
+        image: &RgbImage,
+        index: usize,
+    ) -> Result<Vec<Outcome>, SessionError> {
+        let views = self.views(image, index)?;
+        let outcomes = self.classify_views(views).into_iter();
+        let methods = self.methods.iter().map(|method| method.id);
+        outcomes.zip(methods).map(|(outcome, id)| outcome.map_err(SessionError::of(id))).collect()
+    }
+
+    /// Classifies the views of an image by every method, each with its own success.
+    pub fn classify_views(&mut self, views: Views) -> Vec<Result<Outcome, MethodError>> {
+        let views = ImageViews::new(self.clip, self.pixels(views));
+        let classes = &self.classes;
+        let methods = self.methods.iter_mut();
+        methods.map(|method| method.method.classify(classes, &views)).collect()
+    }
+
+    /// Views on the device, normalised. Shape: `[view, channel, row, column]`.
+    pub fn pixels(&self, views: Views) -> Tensor<4> {
+        view_tensor(views, &self.generator.config().normalization, &self.clip.device)
+    }
+
+    /// Starts every method on the views of an image; with the seconds that each took so far.
+    ///
+    /// # Errors
+    ///
+    /// If a method fails.
+    pub fn launch(&mut self, views: &ImageViews<'_>) -> Result<Vec<(Pending, f64)>, SessionError> {
+        let classes = &self.classes;
+        let launch = |ConfiguredMethod { id, method, .. }: &mut ConfiguredMethod| {
+            let clock = Instant::now();
+            let outcome = method.launch(classes, views).map_err(SessionError::of(*id))?;
+            Ok((outcome, clock.elapsed().as_secs_f64()))
+        };
+        self.methods.iter_mut().map(launch).collect()
+    }
+
+    /// Whether a run can be interrupted here and resumed: no method is within a batch of images.
+    pub fn is_at_rest(&mut self) -> bool {
+        self.methods
+            .iter_mut()
+            .all(|method| method.method.remembers().is_none_or(|memory| memory.is_at_rest()))
+    }
+}
+
+/// Whether some method looks at more than the clean view.
+pub fn any_wants_all(methods: &[ConfiguredMethod]) -> bool {
+    methods.iter().any(|method| method.method.view_demand() == ViewDemand::All)
+}

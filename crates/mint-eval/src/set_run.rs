@@ -1,0 +1,242 @@
+//! One pass of all methods over a test set's images.
+
+use std::time::Instant;
+
+use mint_augment::Views;
+use mint_clip::Clip;
+use mint_clip::burn::tensor::Tensor;
+use mint_datasets::ImageSet;
+use mint_tuner::{ImageViews, Method, Pending, ViewDemand, ZeroShot};
+
+use crate::config::RunConfig;
+use crate::error::{EvalError, RecordError};
+use crate::lines::ErrorLine;
+use crate::loader::LoadError;
+use crate::loop_config::{LoopConfig, Observer};
+use crate::method_id::MethodId;
+use crate::methods::ConfiguredMethod;
+use crate::metrics::{Accuracy, ranking};
+use crate::published::{is_published_size, published_top1};
+use crate::record::Record;
+use crate::resume;
+use crate::row::Row;
+use crate::session::{Session, any_wants_all};
+use crate::tally::{Classified, Tally};
+
+/// What a pass over a test set holds between images.
+pub struct SetRun<'a> {
+    clip: &'a Clip,
+    config: &'a RunConfig,
+    set: &'a ImageSet,
+    session: Session<'a>,
+    zero_shot: &'a mut ZeroShot,
+    /// In the order of the methods.
+    tallies: Vec<Tally>,
+    observer: &'a mut dyn Observer,
+    /// Images whose clean views go through the image tower together.
+    at_once: usize,
+    overlap: bool,
+    /// Images that wait to go together with others: index in the set, and pixels.
+    group: Vec<(usize, Tensor<4>)>,
+    in_flight: Vec<Launched>,
+    unreadable: u64,
+}
+
+/// An image whose results may still be on their way.
+struct Launched {
+    /// Index in the set.
+    index: usize,
+    /// In the order of the methods, with the seconds that each has taken so far.
+    outcomes: Vec<(Pending, f64)>,
+    zero_shot: Pending,
+}
+
+/// What a pass is made of.
+pub struct Parts<'a> {
+    pub clip: &'a Clip,
+    pub config: &'a RunConfig,
+    pub set: &'a ImageSet,
+    pub session: Session<'a>,
+    pub zero_shot: &'a mut ZeroShot,
+    pub tallies: Vec<Tally>,
+    pub observer: &'a mut dyn Observer,
+}
+
+impl<'a> SetRun<'a> {
+    /// Continues after `done` images.
+    pub fn new(parts: Parts<'a>, settings: LoopConfig, done: usize) -> Self {
+        let Parts { clip, config, set, session, zero_shot, tallies, observer } = parts;
+        let counted = tallies.first().map_or(0, |tally| tally.accuracy.images);
+        // Clean views alone are too little work for all cores, so several images go together.
+        let clean_alone = !any_wants_all(session.methods());
+        Self {
+            clip,
+            config,
+            set,
+            session,
+            zero_shot,
+            tallies,
+            observer,
+            at_once: if clean_alone { settings.clean_views_at_once } else { 1 },
+            overlap: settings.overlap,
+            group: Vec::new(),
+            in_flight: Vec::new(),
+            unreadable: done as u64 - counted,
+        }
+    }
+
+    /// Whether somebody wants the run to end.
+    pub fn is_to_stop(&self) -> bool {
+        self.observer.stop()
+    }
+
+    /// Images that were accepted and not yet looked at.
+    pub fn waiting(&self) -> usize {
+        self.group.len()
+    }
+
+    /// Takes the views of the next image; its results may come later.
+    pub fn accept(&mut self, index: usize, views: Views) -> Result<(), EvalError> {
+        self.group.push((index, self.session.pixels(views)));
+        if self.group.len() < self.at_once {
+            return Ok(());
+        }
+        let next = self.launch()?;
+        self.settle()?;
+        self.in_flight = next;
+        if self.overlap { Ok(()) } else { self.settle() }
+    }
+
+    /// Records that the next image cannot be used.
+    pub fn skip(&mut self, index: usize, error: &LoadError) -> Result<(), EvalError> {
+        self.flush()?;
+        self.observer.unreadable(error);
+        self.unreadable += 1;
+        self.write_error(index, error)?;
+        Ok(())
+    }
+
+    /// Finishes all images that were accepted.
+    pub fn flush(&mut self) -> Result<(), EvalError> {
+        let rest = self.launch()?;
+        self.in_flight.extend(rest);
+        self.settle()
+    }
+
+    /// Reads the results of images that were launched, in their order, and counts them.
+    pub fn settle(&mut self) -> Result<(), EvalError> {
+        let Self { set, session, tallies, config, .. } = self;
+        for Launched { index, outcomes, zero_shot } in self.in_flight.drain(..) {
+            let mut results = Vec::with_capacity(outcomes.len());
+            for (method, (outcome, seconds)) in session.methods().iter().zip(outcomes) {
+                let clock = Instant::now();
+                let outcome = outcome
+                    .read()
+                    .map_err(|source| EvalError::of_image(method.id, set, index, source))?;
+                results.push((outcome, seconds + clock.elapsed().as_secs_f64()));
+            }
+            let zero_shot = zero_shot
+                .read()
+                .map_err(|source| EvalError::of_image(MethodId::Clip, set, index, source))?;
+            let zero_shot_top1 = ranking(&zero_shot.scores, 1)[0];
+            for ((outcome, seconds), tally) in results.into_iter().zip(tallies.iter_mut()) {
+                let classified = Classified { outcome, zero_shot_top1, seconds };
+                let image = &set.images[index];
+                tally.add(&classified, image, &set.class_names, config.temperature)?;
+            }
+            let accuracies: Vec<Accuracy> = tallies.iter().map(|tally| tally.accuracy).collect();
+            self.observer.image(&accuracies);
+        }
+        Ok(())
+    }
+
+    /// Whether a run can be interrupted here and resumed.
+    pub fn is_at_rest(&mut self) -> bool {
+        self.session.is_at_rest()
+    }
+
+    /// Saves what the methods remember after `images` images, and the lines that it goes with.
+    pub fn save(&mut self, record: &Record, images: usize) -> Result<(), EvalError> {
+        self.settle()?;
+        resume::save_memory(self.session.methods_mut(), self.set, record, &self.tallies, images)
+    }
+
+    /// Ends the pass.
+    pub fn finish(self) -> Vec<Row> {
+        self.observer.finish();
+        let of_methods = self.session.methods().iter().zip(&self.tallies);
+        of_methods.map(|(method, tally)| self.row(method, tally)).collect()
+    }
+
+    /// What was counted of a method, with the published figure of the like.
+    fn row(&self, ConfiguredMethod { id, method, setup }: &ConfiguredMethod, tally: &Tally) -> Row {
+        let (top1_low, top1_high) = tally.accuracy.top1_interval();
+        let row = Row {
+            test_set: self.set.id.clone(),
+            method: id.name().to_owned(),
+            start: setup.start.to_owned(),
+            views: match method.view_demand() {
+                ViewDemand::Clean => 1,
+                ViewDemand::All => self.config.views,
+            },
+            share: setup.share,
+            steps: setup.steps,
+            seed: self.config.seed,
+            images: tally.accuracy.images,
+            unreadable: self.unreadable,
+            top1: tally.accuracy.top1_percent(),
+            top1_low,
+            top1_high,
+            top5: tally.accuracy.top5_percent(),
+            calibration_error: tally.calibration.error_percent(),
+            brier: tally.calibration.brier(),
+            published_top1: None,
+            seconds_per_image: tally.seconds / tally.accuracy.images.max(1) as f64,
+        };
+        let published = self.set.test_set.filter(|_| is_published_size(&self.clip.config));
+        let published_top1 = published.and_then(|set| published_top1(&row, set.id()));
+        Row { published_top1, ..row }
+    }
+
+    /// Starts the classification of the waiting images, in their order.
+    fn launch(&mut self) -> Result<Vec<Launched>, EvalError> {
+        let clock = Instant::now();
+        let clean = (self.group.len() > 1).then(|| {
+            let pixels = self.group.iter().map(|(_, pixels)| pixels.clone().narrow(0, 0, 1));
+            self.clip.image.forward_each(Tensor::cat(pixels.collect(), 0))
+        });
+        // What was spent on an image together with others counts for the first method.
+        let shared = clock.elapsed().as_secs_f64() / self.group.len().max(1) as f64;
+        let mut launched = Vec::with_capacity(self.group.len());
+        for (position, (index, pixels)) in std::mem::take(&mut self.group).into_iter().enumerate() {
+            let views = ImageViews::new(self.clip, pixels);
+            let views = match &clean {
+                Some(clean) => views.with_clean_embedding(clean.clone().narrow(0, position, 1)),
+                None => views,
+            };
+            let outcomes = self.session.launch(&views);
+            let mut outcomes =
+                outcomes.map_err(|error| EvalError::of_session(error, self.set, Some(index)))?;
+            if let Some((_, seconds)) = outcomes.first_mut() {
+                *seconds += shared;
+            }
+            // Last, so that it reads what the methods computed and costs next to nothing.
+            let zero_shot = self.zero_shot.launch(self.session.classes(), &views);
+            let zero_shot = zero_shot
+                .map_err(|source| EvalError::of_image(MethodId::Clip, self.set, index, source))?;
+            launched.push(Launched { index, outcomes, zero_shot });
+        }
+        Ok(launched)
+    }
+
+    fn write_error(&mut self, index: usize, error: &LoadError) -> Result<(), RecordError> {
+        let image = &self.set.images[index];
+        let path = image.path.to_string_lossy();
+        let error = error.with_causes();
+        let line = ErrorLine { path: &path, label: image.label, error: &error };
+        self.tallies
+            .iter_mut()
+            .filter_map(|tally| tally.lines.as_mut())
+            .try_for_each(|lines| lines.write(&line))
+    }
+}

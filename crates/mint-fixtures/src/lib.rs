@@ -1,0 +1,58 @@
+//! The recordings' model, views and classes as Burn's tensors, for tests.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use mint_clip::{Checkpoint, Clip, Lanes, LoadOptions};
+use mint_golden::Recording;
+
+/// The model, with two lanes.
+pub fn small_clip() -> Clip {
+    small_clip_in(Lanes::new(2))
+}
+
+/// The model.
+pub fn small_clip_in(lanes: Lanes) -> Clip {
+    let name = Path::new("small_clip.safetensors");
+    let bytes = mint_golden::small_clip();
+    Checkpoint::from_bytes(name, bytes, LoadOptions::default())
+        .and_then(|checkpoint| checkpoint.load(&Device::flex(), lanes))
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Names of the recordings' classes.
+///
+/// # Panics
+///
+/// If the recording is damaged, as all functions here.
+pub fn class_names() -> Vec<String> {
+    let classes = Recording::open("mint_seq").metadata("classes");
+    serde_json::from_str(&classes).expect("a list of names")
+}
+
+/// Normalised pixels of the 16 recorded views of an image. Shape: `[view, channel, row, column]`.
+pub fn views(image: usize) -> Tensor<4> {
+    tensor(&Recording::open("pixels"), &format!("img{image}"))
+}
+
+/// A recorded tensor.
+pub fn tensor<const D: usize>(recording: &Recording, name: &str) -> Tensor<D> {
+    let data = TensorData::new(recording.floats(name), recording.shape(name));
+    Tensor::from_data(data, &Device::flex())
+}
+
+/// A recorded tensor of integers.
+pub fn int_tensor<const D: usize>(recording: &Recording, name: &str) -> Tensor<D, Int> {
+    let data = TensorData::new(recording.integers(name), recording.shape(name));
+    Tensor::from_data(data, &Device::flex())
+}
+
+/// The values of a tensor in row-major order.
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec::<f32>().expect("the tensor holds floats")
+}
+
+/// The values of an integer tensor in row-major order.
+pub fn integers<const D: usize>(tensor: Tensor<D, Int>) -> Vec<i64> {
+    tensor.try_into_vec_as::<i64>().expect("the tensor holds integers")
+}
