@@ -12,10 +12,10 @@ const TEST_SETS: &str = "A/V/R/K/I";
 
 #[derive(Debug, Args)]
 pub struct BenchAllArgs {
-    /// Test sets, divided by slashes
+    /// Test sets, separated by slashes
     #[arg(long, default_value = TEST_SETS)]
     test_sets: String,
-    /// Methods, divided by commas
+    /// Methods, separated by commas
     #[arg(long, default_value = "all")]
     method: String,
     /// Folder that holds the test sets

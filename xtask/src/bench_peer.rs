@@ -22,7 +22,7 @@ pub struct BenchPeerArgs {
     /// Image files
     #[arg(long, required = true, num_args = 1..)]
     images: Vec<PathBuf>,
-    /// Class names: a JSON list, or one name a line
+    /// Class names: a JSON list, or one name per line
     #[arg(long)]
     classes: PathBuf,
     /// Methods to compare, of mint, tpt, zero and clip

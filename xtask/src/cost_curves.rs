@@ -82,7 +82,7 @@ pub fn run(args: &CostCurvesArgs) -> anyhow::Result<()> {
     let text = fs::read_to_string(&args.classes)
         .with_context(|| format!("cannot read the class names `{}`", args.classes.display()))?;
     let names: Vec<String> = serde_json::from_str(&text)
-        .with_context(|| format!("`{}` is no JSON list of names", args.classes.display()))?;
+        .with_context(|| format!("`{}` is not a JSON list of names", args.classes.display()))?;
     let mut all = Vec::new();
     for curve in CURVES {
         let mut points = Vec::new();

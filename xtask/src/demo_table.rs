@@ -1,4 +1,4 @@
-//! The README's table: every method on every image of the demo.
+//! The table of docs/demo.md: every method on every image of the demo.
 
 use std::fmt::Write;
 use std::fs;
@@ -31,12 +31,12 @@ const VARIANTS: [&str; 6] = [
 #[derive(Debug, Args)]
 pub struct DemoTableArgs {
     /// Document whose table is rewritten
-    #[arg(long, default_value = "README.md")]
+    #[arg(long, default_value = "docs/demo.md")]
     document: PathBuf,
     /// Views of each image
     #[arg(long, default_value_t = 64)]
     views: usize,
-    /// At most so many images of each set; all without
+    /// At most N images of each set; all without
     #[arg(long)]
     limit: Option<usize>,
 }
@@ -122,7 +122,7 @@ fn of_run(program: &Path, args: &DemoTableArgs, options: &[&str]) -> anyhow::Res
     Ok(rows.rows)
 }
 
-/// One line a method, one column a set.
+/// One line per method, one column per set.
 fn table(rows: &[Row]) -> anyhow::Result<String> {
     let first = rows.first().context("there are no rows")?;
     let of_first: Vec<&Row> = rows.iter().filter(|row| row.is_like(first)).collect();

@@ -21,13 +21,13 @@ use clap::Parser;
 enum Task {
     /// Run the whole benchmark: every method on every test set
     BenchAll(bench_all::BenchAllArgs),
-    /// Measure this project beside PyTorch on the same inputs, and compare the predictions
+    /// Measure this project and PyTorch on the same inputs, and compare the predictions
     BenchPeer(bench_peer::BenchPeerArgs),
     /// Compile the build for GPUs, which neither takes a GPU nor runs anything
     CheckCuda,
     /// Measure what MINT costs against its settings, and draw it
     CostCurves(cost_curves::CostCurvesArgs),
-    /// Run every method on every image of the demo, and rewrite the table of the README
+    /// Run every method on every image of the demo, and rewrite the table of docs/demo.md
     DemoTable(demo_table::DemoTableArgs),
     /// Fetch published weights and trained prompts
     Fetch(fetch::FetchArgs),

@@ -49,7 +49,7 @@ pub fn built_program(name: &str) -> PathBuf {
     target.join("debug").join(name)
 }
 
-/// Runs a command to its end; gives what it took and what it printed.
+/// Runs a command to its end; returns what it took and what it printed.
 pub fn measure(command: &mut Command) -> anyhow::Result<(Cost, String)> {
     let name = command.get_program().to_string_lossy().into_owned();
     let before = children_cpu_seconds();

@@ -1,4 +1,4 @@
-//! Every chore at the smallest size. `fetch` has tests beside its source.
+//! Every chore at the smallest size. `fetch` has tests next to its source.
 
 mod programs;
 
@@ -97,7 +97,7 @@ fn check_cuda_checks_a_feature_that_exists() {
         ]
     );
     let manifest = fs::read_to_string(root().join("crates/mint-cli/Cargo.toml")).expect("a file");
-    assert!(manifest.contains("\ncuda = ") && manifest.contains("\ncuda-lean = "), "{manifest}");
+    assert!(manifest.contains("\ncuda = "), "{manifest}");
 }
 
 #[test]
@@ -121,13 +121,13 @@ fn cost_curves_measures_every_setting_and_draws_it() {
 #[test]
 fn demo_table_rewrites_the_table_of_a_document() {
     let folder = tempfile::tempdir().expect("a folder");
-    let document = folder.path().join("README.md");
-    fs::copy(root().join("README.md"), &document).expect("a copy");
+    let document = folder.path().join("demo.md");
+    fs::copy(root().join("docs/demo.md"), &document).expect("a copy");
     let mut chore = xtask();
     chore.args(["demo-table", "--views", "10", "--limit", "1", "--document"]).arg(&document);
     success(&mut chore);
     let (old, new) = (
-        fs::read_to_string(root().join("README.md")).expect("a file"),
+        fs::read_to_string(root().join("docs/demo.md")).expect("a file"),
         fs::read_to_string(&document).expect("a file"),
     );
     let rows = |text: &str| text.lines().filter(|line| line.starts_with("| ")).count();

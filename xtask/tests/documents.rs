@@ -104,7 +104,7 @@ fn check_command(text: &str) -> Option<Result<(), String>> {
         let own = words.iter().position(|word| word == "--").map_or(words.len(), |at| at + 1);
         return Some(parse(mint_cli(), &words[own..]).and_then(|()| check_cargo(&words)));
     }
-    // A drawing of the layers is no command.
+    // A drawing of the layers is not a command.
     if (starts("mint-cli") || starts("./mint-cli")) && !text.contains("-->") {
         return Some(parse(mint_cli(), &words[1..]));
     }

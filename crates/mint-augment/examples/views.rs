@@ -15,11 +15,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// One clean view and seven random crops, 224 x 224 pixels each.
-pub fn write_views(picture: &RgbImage, folder: &Path) -> Result<(), Box<dyn Error>> {
+pub(crate) fn write_views(picture: &RgbImage, folder: &Path) -> Result<(), Box<dyn Error>> {
     let generator = ViewGenerator::new(ViewConfig { count: 8, ..ViewConfig::default() })?;
     let views = generator.views(picture, ViewSeed { seed: 0, image: 0 })?;
     for view in 0..views.count {
-        let picture = views.picture(view).ok_or("mixed views are no pictures")?;
+        let picture = views.picture(view).ok_or("mixed views are not pictures")?;
         picture.save(folder.join(format!("view-{view}.png")))?;
     }
     Ok(())

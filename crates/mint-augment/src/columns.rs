@@ -90,7 +90,7 @@ impl Columns {
         let across = Taps::new(source.width, width, filter);
         let down = Taps::new(source.height, height, filter);
         let (columns, rows) = (window.width as usize, window.height as usize);
-        assert_eq!(planes.len(), CHANNELS * rows * columns, "one plane a channel");
+        assert_eq!(planes.len(), CHANNELS * rows * columns, "one plane per channel");
         // Source rows that the vertical pass reads.
         let wanted = down.iter().skip(window.top as usize).take(rows);
         let (mut first, mut last) = (usize::MAX, 0);
@@ -149,7 +149,7 @@ fn blend(lines: &[u8], stride: usize, weights: &[i32], target: &mut [u8]) {
     }
     let mut begin = 0;
     while begin < length {
-        // The last samples are computed twice where the length is no multiple.
+        // The last samples are computed twice where the length is not a multiple.
         begin = begin.min(length - LANES);
         let mut sums = [HALF; LANES];
         let mut place = begin;

@@ -7,7 +7,7 @@
 
 use image::RgbImage;
 
-/// Bits behind the binary point of a filter weight (`32 - 8 - 2` in Pillow).
+/// Bits after the binary point of a filter weight (`32 - 8 - 2` in Pillow).
 const PRECISION_BITS: u32 = 22;
 /// One half in fixed point: added before the shift, so that the shift rounds.
 pub(crate) const HALF: i32 = 1 << (PRECISION_BITS - 1);

@@ -36,7 +36,7 @@ pub enum Command {
     /// The default method, clip, is the fastest, and looks at each picture on its own. What methods
     /// that remember (mint, tda, sar) say of a picture depends on the pictures before it.
     #[command(after_help = EXIT_CODES)]
-    Predict(PredictArgs),
+    Predict(Box<PredictArgs>),
     /// List the test sets and where they are, or check every image of them
     Datasets(DatasetsArgs),
     /// Inspect, verify and convert weight files
@@ -172,7 +172,7 @@ impl From<PrecisionArg> for Precision {
 /// What overrides a weight file, or completes it.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct LoadArgs {
-    /// Activation of the MLPs [default: what the weight file or the configuration beside it says]
+    /// Activation of the MLPs [default: what the weight file or the configuration next to it says]
     #[arg(long)]
     pub activation: Option<ActivationArg>,
     /// Factor of the cosine similarities [default: what the weight file says, else 100]

@@ -76,7 +76,7 @@ pub fn check_pictogram(path: &Path, image: &RgbImage) -> Result<(), Explained> {
     }
     Err(Explained {
         problem: format!(
-            "`{}` has {width}x{height} pixels and is no pictogram of the demo",
+            "`{}` has {width}x{height} pixels and is not a pictogram of the demo",
             path.display()
         ),
         detail: "without `--weights` the demo's tiny model is used, which knows pictograms of 64x64 pixels only".to_owned(),
@@ -117,7 +117,7 @@ fn open_set(letter: &str, title: &str) -> anyhow::Result<ImageSet> {
     for name in Files::iter().filter(|name| name.starts_with(&prefix)) {
         let class = name[prefix.len()..].split('/').next().unwrap_or_default();
         let label = class_names.iter().position(|known| known.replace(' ', "_") == class);
-        let label = label.with_context(|| format!("the demo's folder `{class}` is no class"))?;
+        let label = label.with_context(|| format!("the demo's folder `{class}` is not a class"))?;
         images.push(LabelledImage { path: PathBuf::from(name.as_ref()), label });
     }
     images.sort_by(|a, b| a.path.cmp(&b.path));

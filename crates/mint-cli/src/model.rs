@@ -84,7 +84,7 @@ impl Model {
             Some(ContextStart::Words(words)) => format!("words `{words}`"),
             Some(ContextStart::Random(seed)) => format!("random context, seed {seed}"),
             None if self.source.is_demo() => "the demo's trained context".to_owned(),
-            None => "words `a photo of a`".to_owned(),
+            None => format!("words `{}`", ContextStart::WORDS),
         }
     }
 

@@ -57,7 +57,7 @@ impl ModelSource {
         }
         if checkpoint.activation().1 == &Origin::Assumed {
             output::note(
-                "note: nothing states the activation; QuickGELU is assumed, as in OpenAI's models (keep the model's configuration beside the file, or give `--activation`)",
+                "note: nothing states the activation; QuickGELU is assumed, as in OpenAI's models (keep the model's configuration next to the file, or give `--activation`)",
             );
         }
         Ok((checkpoint, hashed))

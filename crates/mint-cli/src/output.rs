@@ -44,7 +44,7 @@ fn checked(written: io::Result<()>) {
     std::process::exit(1);
 }
 
-/// Prints something worth knowing that is no result.
+/// Prints something worth knowing that is not a result.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

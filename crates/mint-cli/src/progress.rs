@@ -13,7 +13,7 @@ use crate::output;
 /// A phase that takes longer than this is said afterwards, with its time.
 const WORTH_SAYING: Duration = Duration::from_secs(3);
 
-/// Accuracies shown while a run goes on.
+/// Accuracies shown during a run.
 const SHOWN: usize = 3;
 
 /// Something that takes a while before the first image.
@@ -60,7 +60,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For a run of these methods on so many images in all sets.
+    /// For a run of these methods on this many images in all sets.
     pub fn new(methods: &[MethodId], images: usize, interrupt: Interrupt) -> Self {
         Self {
             methods: methods.to_vec(),

@@ -80,7 +80,7 @@ pub fn find(typed: &Typed<'_>) -> anyhow::Result<Vec<ImageSet>> {
     Ok(sets)
 }
 
-/// An id for a folder that is no known set's and no other folder's, whatever the case of letters:
+/// An id for a folder that is neither a known set's nor another folder's, whatever the case of letters:
 /// files are named by it.
 fn free_id(name: &str, sets: &[ImageSet]) -> String {
     let is_known = name.parse::<TestSet>().is_ok()

@@ -57,7 +57,7 @@ fn a_published_figure_needs_the_published_model() {
     fs::rename(folder.path().join("set/camel"), class).expect("the folder can be moved");
     let rows = rows(folder.path(), &["--test-sets", "R", "--data", "data"]);
     assert_eq!((&rows[0]["test_set"], &rows[0]["images"]), (&"R".into(), &1.into()));
-    assert!(rows[0]["published_top1"].is_null(), "the demo's model is no ViT-B/16");
+    assert!(rows[0]["published_top1"].is_null(), "the demo's model is not a ViT-B/16");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Records of runs: what is in them, who may write to them, and how a run goes on.
+//! Records of runs: what is in them, who may write to them, and how a run is resumed.
 
 mod program;
 
@@ -23,7 +23,7 @@ fn run_file(folder: &Path) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// Changes the file about a run as if it had been broken off after these rows.
+/// Changes the file about a run as if it had been interrupted after these rows.
 fn break_off(record: &Path, rows: usize) {
     let mut file = run_file(record);
     file["finished"] = false.into();

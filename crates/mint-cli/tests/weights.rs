@@ -43,7 +43,7 @@ fn inspect_says_what_a_file_holds() {
     let json = mint(&import(), &arguments).stdout;
     let json: Value = serde_json::from_slice(&json).expect("JSON");
     assert_eq!(json["vision"]["heads"], 1);
-    assert_eq!(json["text"]["layers"], 3, "the text tower was found beside the image tower");
+    assert_eq!(json["text"]["layers"], 3, "the text tower was found next to the image tower");
     assert_eq!(json["files"].as_array().map(Vec::len), Some(2));
     assert_eq!(json["format"], "ONNX");
 }

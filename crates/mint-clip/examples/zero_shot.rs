@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The classes with their probabilities, the best first.
-pub fn classify(
+pub(crate) fn classify(
     weights: &Path,
     picture: &Path,
     names: &[String],

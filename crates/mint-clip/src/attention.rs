@@ -3,7 +3,7 @@
 //! Two uses need that: MINT inserts one key token and one value token that no query belongs to,
 //! and class prompts attend to the keys and values of a prefix that all classes share.
 //!
-//! The projection behind the heads is left to the block, which adds it to the residual stream.
+//! The projection after the heads is left to the block, which adds it to the residual stream.
 
 use burn::module::Module;
 use burn::nn::Linear;
@@ -265,7 +265,7 @@ fn score_scale(heads: &Tensor<4>) -> f64 {
     1.0 / (heads.dims()[3] as f64).sqrt()
 }
 
-/// Sets the scores of own keys behind the query to minus infinity.
+/// Sets the scores of own keys after the query to minus infinity.
 fn mask_later_keys(scores: Tensor<4>, n_extra: usize) -> Tensor<4> {
     let [batch, heads, n_queries, n_keys] = scores.dims();
     let later: Tensor<2, Bool> =

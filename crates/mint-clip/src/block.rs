@@ -1,7 +1,7 @@
 //! One residual attention block of a frozen tower.
 //!
 //! A block is run in two halves, because the first half depends on the block's input alone:
-//! [`Block::prepare`] gives queries, keys and values, [`Block::finish`] the output. MINT runs the
+//! [`Block::prepare`] returns queries, keys and values, [`Block::finish`] the output. MINT runs the
 //! second half twice, with and without its extra tokens, and the first half once.
 //!
 //! Towers are frozen, so a backward pass needs the gradient at a block's input and never at its

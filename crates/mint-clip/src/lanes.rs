@@ -1,4 +1,4 @@
-//! Lanes: one thread a core, each with tensor operations of its own.
+//! Lanes: one thread per core, each with tensor operations of its own.
 //!
 //! On a CPU it is much faster to give each core its own views than to let all cores share each
 //! operation. A lane is a rayon pool of one thread, in which the tensor operations find nobody to
@@ -21,6 +21,10 @@ impl Lanes {
     const ROWS_PER_JOB: usize = 800;
 
     /// `threads` lanes, for the CPU.
+    ///
+    /// # Panics
+    ///
+    /// If the system cannot start a thread.
     pub fn new(threads: usize) -> Self {
         let pool = |_| {
             ThreadPoolBuilder::new().num_threads(1).build().expect("the system can start a thread")
@@ -55,6 +59,10 @@ impl Lanes {
     }
 
     /// Runs `work` on all `jobs` and returns the results in the order of the jobs.
+    ///
+    /// # Panics
+    ///
+    /// If the work panics.
     pub fn map<T: Send, R: Send>(&self, jobs: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
         if self.is_inline() {
             return jobs.into_iter().map(work).collect();

@@ -106,8 +106,8 @@ impl ImageEncoder {
 
     /// Gradient of a loss at the gains and offsets of the first `blocks` blocks.
     ///
-    /// The loss is a sum over views. `at_embeddings` gives its gradient at the embeddings
-    /// `[view, embed]` of some views, or nothing where no view counts, and whatever else is wanted
+    /// The loss is a sum over views. `at_embeddings` returns its gradient at the embeddings
+    /// `[view, embed]` of some views, or `None` where no view counts, and whatever else is wanted
     /// of them, which comes back in the order of the views. Few views are in memory at a time.
     /// Shapes: `[view, channel, row, column] -> [block, 2, 2, width]`.
     pub fn norm_gradient<R: Send>(

@@ -78,6 +78,10 @@ impl PromptSet {
     /// Prompts `"{prefix} {name}."` whose prefix is learned; see [`class_text`] for the name.
     ///
     /// The context vectors replace placeholder words, as in the published prompt learners.
+    ///
+    /// # Errors
+    ///
+    /// If a prompt is too long for the model.
     pub fn with_context(
         tokenizer: &Tokenizer,
         names: &[String],
@@ -104,6 +108,10 @@ impl PromptSet {
 
     /// Prompts of `n_context` learned vectors and a template, such as MaPLe's two vectors before
     /// `of a {}.`.
+    ///
+    /// # Errors
+    ///
+    /// If a prompt is too long for the model.
     pub fn with_leading_context(
         tokenizer: &Tokenizer,
         names: &[String],
@@ -126,6 +134,10 @@ impl PromptSet {
     }
 
     /// Prompts made of a template such as `"a photo of a {}."`.
+    ///
+    /// # Errors
+    ///
+    /// If a prompt is too long for the model.
     pub fn from_template(
         tokenizer: &Tokenizer,
         names: &[String],
@@ -177,7 +189,7 @@ impl PromptSet {
         &self.groups
     }
 
-    /// All suffixes as one group, filled up behind their ends to the longest; nothing if context
+    /// All suffixes as one group, filled up after their ends to the longest; `None` if context
     /// vectors stand in them. Attention is causal, so that changes no result.
     pub fn merged(&self) -> Option<&PromptGroup> {
         self.merged.as_ref()

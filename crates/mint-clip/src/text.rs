@@ -1,6 +1,6 @@
 //! The text tower: a causal transformer whose output at the end of a text becomes its embedding.
 //!
-//! Attention is causal, so what comes behind the end of a text is never read, and the tokens that
+//! Attention is causal, so what comes after the end of a text is never read, and the tokens that
 //! all texts start with have the same keys and values in each of them. Texts are therefore run in
 //! two parts: the shared prefix once, and each text's own suffix against the prefix's keys and
 //! values.
@@ -67,6 +67,10 @@ impl TextTower {
     ///
     /// `start` is the position of the first item. Shapes: context `[context, width]`, result
     /// `[text, item, width]`.
+    ///
+    /// # Panics
+    ///
+    /// If a text has places for context and none is given.
     pub fn embed(&self, texts: &[&[Item]], start: usize, context: Option<&Tensor<2>>) -> Tensor<3> {
         let length = texts[0].len();
         let ids: Vec<u32> =
@@ -92,7 +96,7 @@ impl TextTower {
         self.prefix_with_deep_prompts(tokens, &[])
     }
 
-    /// [`TextTower::prefix`] with prompts in later blocks: the first tokens behind the
+    /// [`TextTower::prefix`] with prompts in later blocks: the first tokens after the
     /// start-of-text token are replaced before block `k + 1` (0-based) by `prompts[k]`.
     ///
     /// Shapes: tokens `[1, token, width]`, prompts `[prompt, width]` each.
@@ -141,6 +145,10 @@ impl TextTower {
     /// Gradient at the prefix tokens from the gradients at their keys and values.
     ///
     /// Shape: `[1, token, width]`.
+    ///
+    /// # Panics
+    ///
+    /// If the trace is of another tower.
     pub fn prefix_pullback(&self, trace: &PrefixTrace, gradients: Vec<KeyValue>) -> Tensor<3> {
         let mut gradient: Option<Tensor<3>> = None;
         let steps = self.blocks.iter().zip(&trace.0).zip(gradients);
@@ -160,7 +168,7 @@ impl TextTower {
 
     /// Embeddings of texts, not normalised, each at its end.
     ///
-    /// `ends` has 1 at the end of each text and 0 elsewhere; nothing means the last token of all.
+    /// `ends` has 1 at the end of each text and 0 elsewhere; `None` means the last token of all.
     /// Shapes: tokens `[text, token, width]`, ends `[text, token, 1]`, result `[text, embed]`.
     pub fn suffix(
         &self,
@@ -201,6 +209,10 @@ impl TextTower {
     }
 
     /// Gradients at prefix and tokens from the gradient at the embeddings `[text, embed]`.
+    ///
+    /// # Panics
+    ///
+    /// If the trace is of a pass without a prefix.
     pub fn suffix_pullback(&self, trace: &SuffixTrace, gradient: Tensor<2>) -> SuffixGradient {
         let gradient = pull_through(&self.projection, gradient.unsqueeze_dim(1));
         let mut gradient = self.ln_final.pullback(&trace.ln_final, gradient);

@@ -60,7 +60,7 @@ impl TextEncoder {
     /// texts, and `contexts[k]` takes its place before block `k` (0-based).
     ///
     /// Source: Khattak et al., *MaPLe: Multi-modal Prompt Learning* (2023), section 3.2. The
-    /// context stands right behind the start of the texts. Shapes: those of
+    /// context stands right after the start of the texts. Shapes: those of
     /// [`TextEncoder::forward`].
     pub fn forward_with_deep_prompts(
         &self,
@@ -93,6 +93,10 @@ impl TextEncoder {
     /// Gradient at the context from the gradient at the embeddings.
     ///
     /// Shapes: `[class, embed] -> [context, width]`.
+    ///
+    /// # Panics
+    ///
+    /// If the trace is of other prompts.
     pub fn pullback(
         &self,
         prompts: &PromptSet,
@@ -123,7 +127,7 @@ impl TextEncoder {
         scale.undo(Tensor::cat(rows.collect(), 0))
     }
 
-    /// Embeddings of all prompts behind a prefix's keys and values.
+    /// Embeddings of all prompts after a prefix's keys and values.
     fn suffixes(
         &self,
         prompts: &PromptSet,
@@ -161,7 +165,7 @@ impl TextEncoder {
         }
     }
 
-    /// Which token of each text is its end; nothing if it is the last of all.
+    /// Which token of each text is its end; `None` if it is the last of all.
     ///
     /// Shape: `[text, token, 1]`, 1 at the end and 0 elsewhere.
     fn ends(&self, job: &Job<'_>) -> Option<Tensor<3>> {

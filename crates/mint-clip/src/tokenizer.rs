@@ -56,6 +56,7 @@ fn beginning(text: &str) -> String {
 
 impl Tokenizer {
     /// CLIP's vocabulary, for texts of at most `context_length` tokens.
+    #[expect(clippy::missing_panics_doc, reason = "the vocabulary is embedded and tested")]
     pub fn clip(context_length: usize) -> Self {
         let byte_symbols = byte_symbols();
         // Ids follow the order of the bytes that print as themselves, then the others.
@@ -97,6 +98,10 @@ impl Tokenizer {
     }
 
     /// The ids of a text with the markers of start and end.
+    ///
+    /// # Errors
+    ///
+    /// If the text has more tokens than the model reads.
     pub fn tokens(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let mut tokens = vec![self.start_of_text];
         tokens.extend(self.encode(text));

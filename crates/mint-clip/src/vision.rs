@@ -47,7 +47,7 @@ pub struct PassConfig {
 /// A pass over views without prompts.
 #[derive(Debug, Clone)]
 pub struct UnpromptedPass {
-    /// Class tokens after the chosen blocks, one tensor a level. Shape: `[view, width]` each.
+    /// Class tokens after the chosen blocks, one tensor per level. Shape: `[view, width]` each.
     pub class_tokens: Vec<Tensor<2>>,
     /// Embeddings, not normalised. Shape: `[view, embed]`.
     pub embeddings: Tensor<2>,
@@ -145,6 +145,10 @@ impl VisionTower {
     }
 
     /// [`VisionTower::forward`], keeping class tokens and the prompted block's input.
+    ///
+    /// # Panics
+    ///
+    /// If the tower does not have the prompted block.
     pub fn unprompted_pass(&self, pixels: Tensor<4>, config: &PassConfig) -> UnpromptedPass {
         let mut x = self.embed(pixels);
         let mut class_tokens = Vec::with_capacity(config.levels.len());
@@ -203,6 +207,10 @@ impl VisionTower {
     /// Gradient at the prompts from the gradient at the embeddings.
     ///
     /// Shapes: `[view, embed] -> [view, 2, width]`.
+    ///
+    /// # Panics
+    ///
+    /// If the trace is of another tower.
     pub fn resume_pullback(&self, trace: &ResumeTrace, gradient: Tensor<2>) -> Tensor<3> {
         let (prompted, later) = self.split_blocks(trace.prompted_block);
         let scale = GradientScale::new(&gradient, self.dtype());

@@ -30,7 +30,7 @@ fn texts_filled_up_to_one_length_keep_embeddings_and_gradients() {
     let run = |clip: &Clip| values(clip.text.forward(&template, None));
     assert_close("template", &run(&at_once), &run(&lanes), Bound::ROUND_TRIP);
 
-    // Context behind the name stands at a place of its own in each text, so nothing is filled up.
+    // Context after the name stands at a place of its own in each text, so nothing is filled up.
     for (before, after) in [(4, 0), (2, 2)] {
         let places = ContextPlaces { before, after };
         let prompts = PromptSet::with_context(&tokenizer, &names(), places).expect("prompts fit");

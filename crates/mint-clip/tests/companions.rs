@@ -1,4 +1,4 @@
-//! Models of other sizes, and what the configurations beside a weight file say about them.
+//! Models of other sizes, and what the configurations next to a weight file say about them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -176,9 +176,9 @@ fn a_configuration_of_another_model_is_refused_with_all_that_differs() {
     };
     let problems = problems.join("\n");
     for part in [
-        "`open_clip_config.json` beside the weights: `model_cfg.vision_cfg.pool_type` is \"avg\"",
+        "`open_clip_config.json` next to the weights: `model_cfg.vision_cfg.pool_type` is \"avg\"",
         "`model_cfg.text_cfg.no_causal_mask` is true",
-        "image tower has the width 64, but the configuration beside the file says 768",
+        "image tower has the width 64, but the configuration next to the file says 768",
         "image tower has the patch size 8",
         "image tower has the number of blocks 1",
         "image tower has the image size 32",

@@ -55,7 +55,7 @@ fn token_ids(prompts: &PromptSet, class: usize) -> Vec<u32> {
     prompts.prompt(class).expect("the class exists").into_iter().map(id).collect()
 }
 
-/// Checks that a prompt has the official tokens behind its context vectors.
+/// Checks that a prompt has the official tokens after its context vectors.
 fn check_tokens(recording: &Recording, tag: &str, prompts: &PromptSet) {
     let tokenized = recording.integers(&format!("{tag}.tokenized"));
     for (class, row) in tokenized.chunks(77).enumerate() {

@@ -1,4 +1,4 @@
-//! Weight files that are damaged or mean harm: each is refused by name, without much memory.
+//! Weight files that are damaged or malicious: each is refused by name, without much memory.
 //!
 //! `mint-golden/data/import.tar.xz` holds small valid models with one thing wrong each, and says
 //! what is expected of them.
@@ -16,7 +16,7 @@ use mint_golden::Bound;
 /// No refused file may take more than this.
 const MOST_BYTES: usize = 100 << 20;
 
-/// Words that the message must have, beside the file's name.
+/// Words that the message must have, as well as the file's name.
 const REASONS: [(&str, &str); 22] = [
     ("resnet.safetensors", "ResNet"),
     ("resnet.pt", "ResNet"),

@@ -1,4 +1,4 @@
-//! Valid weight files with random damage: every reader gives tensors or an error, whatever it is
+//! Valid weight files with random damage: every reader returns tensors or an error, whatever it is
 //! fed; it never panics, hangs, or takes memory that the file does not account for.
 //!
 //! `PROPTEST_CASES=100000 cargo test -p mint-clip --test mutations` looks further.
@@ -167,7 +167,7 @@ fn check_bases(bases: &[Base], read: fn(Vec<u8>)) {
 }
 
 fn read_model(bytes: Vec<u8>) {
-    // An own folder, so that no file beside it is ever found.
+    // An own folder, so that no file next to it is ever found.
     let name = Path::new("/nowhere/model");
     if let Ok(checkpoint) = Checkpoint::from_bytes(name, bytes, LoadOptions::default()) {
         // Damaged numbers are an error like any other.

@@ -1,4 +1,4 @@
-//! Towers in half precision beside those in single precision: outputs and gradients.
+//! Towers in half precision compared with those in single precision: outputs and gradients.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mint_clip::{Clip, ContextPlaces, PassConfig, Precision, PromptSet, Tokenizer};

@@ -1,5 +1,5 @@
 //! Prints a line for each file named on standard input: its size and a checksum of its RGB samples,
-//! or why it is no image. For comparisons with other decoders.
+//! or why it is not an image. For comparisons with other decoders.
 
 use std::io::{BufRead, stdin};
 

@@ -34,7 +34,7 @@ pub enum ClassNamesError {
         /// Why not, with the line.
         source: serde_json::Error,
     },
-    /// The contents are none of the forms that are read.
+    /// The contents have none of the supported forms.
     #[error("the class names `{}`: {reason}", file.display())]
     Form {
         /// The file.

@@ -1,4 +1,4 @@
-//! Why a folder is no test set.
+//! Why a folder is not a test set.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Folders of images, one folder a class.
+//! Folders of images, one folder per class.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -105,7 +105,7 @@ impl TestSet {
 /// Any folder of class folders. Labels follow the sorted folder names, which are also the class
 /// names unless others are given.
 ///
-/// Folders without images are no classes, unless there are as many names as folders with them. Names
+/// Folders without images are not classes, unless there are as many names as folders with them. Names
 /// that are the folders' own, in another order, are matched by name; `_` stands for a blank.
 ///
 /// # Errors

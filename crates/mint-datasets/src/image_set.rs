@@ -50,6 +50,7 @@ pub enum Source {
 
 /// An image that cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ImageError {
     /// The file cannot be read.
     #[error("cannot read `{}`", path.display())]
@@ -59,7 +60,7 @@ pub enum ImageError {
         /// Why not.
         source: std::io::Error,
     },
-    /// The path is no file that an image can be read from.
+    /// The path is not a file that an image can be read from.
     #[error("`{}` is {what}, not a file", path.display())]
     Kind {
         /// The path.
@@ -67,7 +68,7 @@ pub enum ImageError {
         /// What it is.
         what: &'static str,
     },
-    /// The file is no image that can be decoded.
+    /// The file is not an image that can be decoded.
     #[error("cannot decode `{}`", path.display())]
     Decode {
         /// The file.
@@ -104,7 +105,7 @@ impl ImageSet {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or is no image.
+    /// If the file cannot be read or is not an image.
     pub fn load(&self, index: usize) -> Result<RgbImage, ImageError> {
         let path = &self.images[index].path;
         let (path, bytes) = match &self.source {

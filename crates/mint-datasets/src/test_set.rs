@@ -29,7 +29,7 @@ pub enum FolderNames {
     Numbers,
 }
 
-/// A name that is no test set's.
+/// A name that is not a test set's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a known test set")]
 pub struct UnknownTestSet(pub String);
@@ -86,7 +86,7 @@ impl TestSet {
         }
     }
 
-    /// Where the set can be had.
+    /// Where the set is available from.
     pub fn origin(self) -> &'static str {
         match self {
             TestSet::ImageNetA => "https://people.eecs.berkeley.edu/~hendrycks/imagenet-a.tar",

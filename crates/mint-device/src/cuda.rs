@@ -68,7 +68,7 @@ fn require_driver() -> Result<(), Explained> {
     }
     Err(Explained {
         problem: "NVIDIA's driver was not found".to_owned(),
-        detail: format!("looked for `libcuda.so` and `libcuda.so.1`{}", searched()),
+        detail: format!("looked for `libcuda.so` and `libcuda.so.1`{}", library_folders()),
         hint: "install the driver of the GPU (`nvidia-smi` works where it is; a container has to be started with `--gpus all`), or run with `--backend cpu`".to_owned(),
     })
 }
@@ -81,7 +81,7 @@ fn find_gpu(gpu: u16) -> Result<String, Explained> {
         Err(error) => {
             return Err(Explained {
                 problem: "NVIDIA's driver does not start".to_owned(),
-                detail: format!("it reports {}", words(error)),
+                detail: format!("it reports {}", driver_message(error)),
                 hint: "`nvidia-smi` shows whether it works; after an update the machine may have to be started again".to_owned(),
             });
         }
@@ -96,7 +96,7 @@ fn find_gpu(gpu: u16) -> Result<String, Explained> {
         let list: Vec<String> = list.collect();
         Explained {
             problem: format!("there is no GPU {gpu}"),
-            detail: format!("the driver reports {}{}", list.join(", "), visible()),
+            detail: format!("the driver reports {}{}", list.join(", "), visible_devices()),
             hint: "name one of these with `--gpu N`".to_owned(),
         }
     })
@@ -105,14 +105,14 @@ fn find_gpu(gpu: u16) -> Result<String, Explained> {
 fn no_gpu() -> Explained {
     Explained {
         problem: "no GPU was found".to_owned(),
-        detail: format!("NVIDIA's driver is there and reports none{}", visible()),
+        detail: format!("NVIDIA's driver was found and reports none{}", visible_devices()),
         hint: "`nvidia-smi` lists what the machine has; run with `--backend cpu` without a GPU"
             .to_owned(),
     }
 }
 
 /// What hides GPUs, for a message.
-fn visible() -> String {
+fn visible_devices() -> String {
     match std::env::var("CUDA_VISIBLE_DEVICES") {
         Ok(devices) => format!("; `CUDA_VISIBLE_DEVICES` is `{devices}`"),
         Err(_) => String::new(),
@@ -165,15 +165,15 @@ fn no_compiler(places: &Places, file: Option<&Path>) -> Explained {
             problem,
             detail: format!(
                 "{looked}{}; `{}` is there, but has another name for the system",
-                searched(),
+                library_folders(),
                 file.display()
             ),
             hint: format!("start the program with `LD_LIBRARY_PATH={}`", folder.display()),
         },
         None => Explained {
             problem,
-            detail: format!("{looked} in {}, and{}", places.description, searched()),
-            hint: install(),
+            detail: format!("{looked} in {}, and{}", places.description, library_folders()),
+            hint: install_hint(),
         },
     }
 }
@@ -214,7 +214,7 @@ fn no_headers(missing: &[&str], places: &Places) -> Explained {
     Explained {
         problem: "CUDA's headers, which kernels include, were not found".to_owned(),
         detail: format!("looked for {} in {}", missing.join(", "), places.description),
-        hint: install(),
+        hint: install_hint(),
     }
 }
 
@@ -224,7 +224,7 @@ fn require_memory(gpu: u16, name: &str) -> Result<Arc<CudaContext>, Explained> {
         .and_then(|context| Ok((context.mem_get_info()?, context)));
     let ((free, total), context) = asked.map_err(|error| Explained {
         problem: format!("the GPU {gpu} (`{name}`) cannot be opened"),
-        detail: format!("the driver reports {}", words(error)),
+        detail: format!("the driver reports {}", driver_message(error)),
         hint: "`nvidia-smi` shows who uses it; another can be chosen with `--gpu N`".to_owned(),
     })?;
     if free >= LEAST_MEMORY {
@@ -259,7 +259,7 @@ fn keep_kernels(folder: PathBuf) {
     }
 }
 
-fn install() -> String {
+fn install_hint() -> String {
     format!(
         "install a CUDA toolkit, or `pip install {}`, and set `CUDA_PATH` to it (of the packages, to the folder around `nvidia`)",
         PACKAGES.join(" ")
@@ -267,7 +267,7 @@ fn install() -> String {
 }
 
 /// Where the system looks for libraries, for a message.
-fn searched() -> String {
+fn library_folders() -> String {
     match std::env::var("LD_LIBRARY_PATH") {
         Ok(path) if !path.is_empty() => {
             format!(" where the system has libraries and in `LD_LIBRARY_PATH` (`{path}`)")
@@ -277,7 +277,7 @@ fn searched() -> String {
 }
 
 /// An error of the driver in its own words.
-fn words(error: DriverError) -> String {
+fn driver_message(error: DriverError) -> String {
     let text = |text: Result<&CStr, DriverError>| {
         text.ok().map(|text| text.to_string_lossy().into_owned())
     };

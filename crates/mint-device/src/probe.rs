@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mint_clip::burn::tensor::{Device, Tensor};
 
-/// How much of a failure's text is shown; a compiler's goes on with the whole kernel.
+/// How much of a failure's text is shown; a compiler's has the whole kernel.
 const LONGEST: usize = 400;
 
 /// Multiplies two small matrices and reads the product; what went wrong, if anything did.

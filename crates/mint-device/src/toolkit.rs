@@ -45,7 +45,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// `CUDA_PATH` alone if it is set, else the usual folders and those beside programs.
+    /// `CUDA_PATH` alone if it is set, else the usual folders and those next to programs.
     pub fn of(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         if let Some(path) = variable("CUDA_PATH").filter(|path| !path.is_empty()) {
             // Links that are made to it have to lead there from anywhere.
@@ -55,7 +55,7 @@ impl Places {
         }
         let mut folders = vec![PathBuf::from("/usr/local/cuda"), PathBuf::from("/opt/cuda")];
         let path = variable("PATH").unwrap_or_default();
-        // A Python, or an environment of one, has its packages beside the folder of its programs.
+        // A Python, or an environment of one, has its packages next to the folder of its programs.
         for programs in std::env::split_paths(&path) {
             let Some(prefix) = programs.parent() else { continue };
             if programs.join("nvcc").exists() {
@@ -65,7 +65,7 @@ impl Places {
                 folders.extend(["site-packages", "dist-packages"].map(|name| library.join(name)));
             }
         }
-        let description = "`/usr/local/cuda`, `/opt/cuda`, and beside `nvcc` and the Pythons on `PATH` (`CUDA_PATH` is not set)";
+        let description = "`/usr/local/cuda`, `/opt/cuda`, and next to `nvcc` and the Pythons on `PATH` (`CUDA_PATH` is not set)";
         Self { folders, description: description.to_owned() }
     }
 }
@@ -92,14 +92,14 @@ pub fn library(places: &[PathBuf], names: &[String]) -> Option<PathBuf> {
 /// The folder that `CUDA_PATH` has to name for these headers: theirs, if all are below one, else
 /// a folder of links in `cache`.
 pub fn cuda_path(folders: &[PathBuf], cache: &Path) -> io::Result<PathBuf> {
-    let fits = |root: &&Path| missing_headers(&below(root)).is_empty();
+    let fits = |root: &&Path| missing_headers(&include_folders(root)).is_empty();
     if let Some(root) = folders.iter().filter_map(|folder| folder.parent()).find(fits) {
         return Ok(root.to_owned());
     }
     let mut hasher = DefaultHasher::new();
     folders.hash(&mut hasher);
     let root = cache.join(format!("cuda-{:016x}", hasher.finish()));
-    if missing_headers(&below(&root)).is_empty() {
+    if missing_headers(&include_folders(&root)).is_empty() {
         return Ok(root);
     }
     let unfinished = cache.join(format!("cuda-{}.part", std::process::id()));
@@ -129,7 +129,7 @@ pub fn cache(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
 }
 
 /// The two folders below `CUDA_PATH` that are looked into.
-fn below(root: &Path) -> [PathBuf; 2] {
+fn include_folders(root: &Path) -> [PathBuf; 2] {
     [root.join("include"), root.join("include/cccl")]
 }
 

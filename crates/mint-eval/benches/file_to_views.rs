@@ -8,7 +8,7 @@ use mint_augment::{ViewConfig, ViewGenerator, ViewSeed};
 use mint_clip::burn::tensor::Device;
 use mint_eval::view_tensor;
 
-/// The fastest of so many runs counts.
+/// The fastest of this many runs counts.
 const RUNS: u64 = 15;
 
 /// As in the program.

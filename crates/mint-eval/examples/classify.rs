@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The labels of a picture with their probabilities, the best first.
-pub fn classify(
+pub(crate) fn classify(
     weights: &Path,
     method: MethodId,
     picture: &Path,

@@ -5,8 +5,8 @@ use mint_tuner::{Outcome, ScoreKind};
 /// Bins of equal width that confidences are sorted into.
 pub const BINS: usize = 15;
 
-/// The class distribution `softmax(logits / temperature)`; nothing for votes, whose shares are no
-/// probabilities.
+/// The class distribution `softmax(logits / temperature)`; `None` for votes, whose shares are
+/// not probabilities.
 pub fn probabilities(outcome: &Outcome, temperature: f64) -> Option<Vec<f32>> {
     if outcome.kind == ScoreKind::Votes {
         return None;

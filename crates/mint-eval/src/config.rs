@@ -179,9 +179,14 @@ pub enum ContextStart {
     Random(u64),
 }
 
+impl ContextStart {
+    /// The words that published rows start from without training.
+    pub const WORDS: &str = "a photo of a";
+}
+
 impl Default for ContextStart {
     fn default() -> Self {
-        Self::Words("a photo of a".to_owned())
+        Self::Words(Self::WORDS.to_owned())
     }
 }
 

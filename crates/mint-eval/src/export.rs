@@ -11,13 +11,14 @@ use mint_augment::{ViewPixels, Views};
 use mint_clip::burn::tensor::Tensor;
 use mint_clip::prompt::class_text;
 use mint_clip::{Clip, Tokenizer};
-use mint_tuner::{Memory, MethodError};
+use mint_tuner::{Memory, MethodError, TEMPLATE};
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::record::write_whole;
 
 /// An export that cannot be written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExportError {
     /// A file cannot be written.
     #[error("cannot write `{}`", path.display())]
@@ -67,9 +68,13 @@ impl Export {
     /// | tensor | shape |
     /// | --- | --- |
     /// | `context` | `[context, width]` |
-    /// | `context_ids` | `[class, place]`: start, one placeholder a context vector, name, full stop, end |
+    /// | `context_ids` | `[class, place]`: start, one placeholder per context vector, name, full stop, end |
     /// | `template_ids` | `[class, place]`: `a photo of a NAME.` |
     /// | `keys`, `prompts` | `[slot, width]`, `[slot, 2, width]` |
+    ///
+    /// # Errors
+    ///
+    /// If the folder already holds an export or cannot be written, or a text is too long.
     pub fn create(folder: &Path, start: &Start<'_>) -> Result<Self, ExportError> {
         let error = |source| ExportError::Write { path: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(error)?;
@@ -86,7 +91,7 @@ impl Export {
         let mut tensors = vec![
             floats("context", start.context.clone())?,
             ids("context_ids", start, |name| format!("{placeholders} {name}."))?,
-            ids("template_ids", start, |name| format!("a photo of a {name}."))?,
+            ids("template_ids", start, |name| TEMPLATE.replace("{}", name))?,
         ];
         if let Some(memory) = start.memory {
             tensors.push(floats("keys", memory.tensor::<2>("keys", &start.clip.device)?)?);
@@ -98,17 +103,22 @@ impl Export {
 
     /// Writes the views of one image: `views [view, 3, row, column]`, 8-bit samples, or normalised
     /// floats where views were mixed after normalisation.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
     pub fn image(&self, index: usize, views: &Views) -> Result<(), ExportError> {
         let side = views.size as usize;
         let (dtype, bytes) = match &views.pixels {
             ViewPixels::Rgb8(samples) => (Dtype::U8, samples.clone()),
             ViewPixels::Normalized(samples) => (Dtype::F32, little_endian(samples)),
         };
-        let tensor = Named { name: "views", dtype, shape: vec![views.count, 3, side, side], bytes };
+        let tensor =
+            ExportedTensor { name: "views", dtype, shape: vec![views.count, 3, side, side], bytes };
         self.write(&format!("image-{index:04}.safetensors"), &[tensor])
     }
 
-    fn write(&self, name: &str, tensors: &[Named]) -> Result<(), ExportError> {
+    fn write(&self, name: &str, tensors: &[ExportedTensor]) -> Result<(), ExportError> {
         let path = self.folder.join(name);
         let views = tensors.iter().map(|tensor| {
             let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes);
@@ -121,19 +131,20 @@ impl Export {
     }
 }
 
-struct Named {
+struct ExportedTensor {
     name: &'static str,
     dtype: Dtype,
     shape: Vec<usize>,
     bytes: Vec<u8>,
 }
 
-fn floats<const D: usize>(name: &'static str, tensor: Tensor<D>) -> Result<Named, MethodError> {
+fn floats<const D: usize>(
+    name: &'static str,
+    tensor: Tensor<D>,
+) -> Result<ExportedTensor, MethodError> {
     let shape = tensor.dims().to_vec();
-    let values = tensor
-        .try_into_vec_as::<f32>()
-        .map_err(|error| MethodError::Device(format!("{error:?}")))?;
-    Ok(Named { name, dtype: Dtype::F32, shape, bytes: little_endian(&values) })
+    let values = tensor.try_into_vec_as::<f32>().map_err(MethodError::device)?;
+    Ok(ExportedTensor { name, dtype: Dtype::F32, shape, bytes: little_endian(&values) })
 }
 
 /// Token ids of all classes, filled up with zeros.
@@ -141,7 +152,7 @@ fn ids(
     name: &'static str,
     start: &Start<'_>,
     text: impl Fn(&str) -> String,
-) -> Result<Named, MethodError> {
+) -> Result<ExportedTensor, MethodError> {
     let places = start.clip.config.text.context_length;
     let mut bytes = Vec::new();
     for class in start.class_names {
@@ -150,7 +161,7 @@ fn ids(
         bytes.extend(row.iter().flat_map(|id| id.to_le_bytes()));
     }
     let shape = vec![start.class_names.len(), places];
-    Ok(Named { name, dtype: Dtype::I32, shape, bytes })
+    Ok(ExportedTensor { name, dtype: Dtype::I32, shape, bytes })
 }
 
 fn little_endian(values: &[f32]) -> Vec<u8> {

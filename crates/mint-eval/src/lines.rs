@@ -15,14 +15,14 @@ pub struct ImageLine<'a> {
     pub path: &'a str,
     /// Index of the image's class.
     pub label: usize,
-    /// What the scores are: `logits`, or `votes`, which are no measure of confidence.
+    /// What the scores are: `logits`, or `votes`, which do not measure confidence.
     pub scores: String,
     /// The five best classes, the best first.
     pub top5: Vec<ScoredClass<'a>>,
-    /// Brier score of the class distribution; nothing for votes.
+    /// Brier score of the class distribution; `None` for votes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub brier: Option<f32>,
-    /// The class that zero-shot CLIP gives.
+    /// The class that zero-shot CLIP predicts.
     pub zero_shot_top1: usize,
     /// Loss of each step of adaptation.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -40,7 +40,7 @@ pub struct ScoredClass<'a> {
     pub name: &'a str,
     /// Score.
     pub score: f32,
-    /// Its probability; nothing for votes.
+    /// Its probability; `None` for votes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability: Option<f32>,
 }

@@ -12,6 +12,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// An image whose views could not be made.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LoadError {
     /// The file cannot be read or decoded.
     #[error(transparent)]
@@ -64,6 +65,10 @@ struct Work {
 
 impl Loader {
     /// Starts on the images `indices` of `set`; at most `ahead` of them are in memory.
+    ///
+    /// # Panics
+    ///
+    /// If the system cannot start a thread.
     pub fn new(
         set: Arc<ImageSet>,
         generator: ViewGenerator,

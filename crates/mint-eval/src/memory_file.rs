@@ -1,4 +1,4 @@
-//! What methods remember within a test set, on disk, so that a run that was broken off can go on
+//! What methods remember within a test set, on disk, so that an interrupted run can be resumed
 //! exactly. There is a file for each set, which at the set's end has what the next one starts from.
 
 use std::borrow::Cow;

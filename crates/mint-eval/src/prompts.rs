@@ -12,6 +12,7 @@ use crate::config::ContextStart;
 
 /// Prompts that do not fit the model or the method.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PromptsError {
     /// The file cannot be read.
     #[error(transparent)]
@@ -84,6 +85,11 @@ const RANDOM_CONTEXT_VECTORS: usize = 4;
 
 impl StartContext {
     /// Reads or makes the context that learned prompts start from.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read or does not fit the model, or there are no words.
+    #[expect(clippy::missing_panics_doc, reason = "the deviation is a positive constant")]
     pub fn new(
         start: &ContextStart,
         clip: &Clip,
@@ -114,6 +120,10 @@ impl StartContext {
     }
 
     /// CoOp's context, checked; `file` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// If the context does not fit the model.
     pub fn trained(prompts: LearnedPrompts, file: &str, clip: &Clip) -> Result<Self, PromptsError> {
         let why = ", whose context stands alone";
         if let Some(found) = other_method(&prompts, "CoOp") {
@@ -130,6 +140,10 @@ impl StartContext {
 }
 
 /// CoCoOp's prompts, checked; `file` is what errors call it.
+///
+/// # Errors
+///
+/// If the file has no network, or does not fit the model.
 pub fn cocoop_prompts(
     prompts: LearnedPrompts,
     file: &str,
@@ -153,6 +167,10 @@ pub fn cocoop_prompts(
 }
 
 /// MaPLe's prompts, checked; `file` is what errors call it.
+///
+/// # Errors
+///
+/// If the file has no coupled prompts, or does not fit the model.
 pub fn maple_prompts(
     prompts: LearnedPrompts,
     file: &str,

@@ -1,4 +1,4 @@
-//! The published results, for tables that set ours beside them.
+//! The published results, for tables that compare ours with them.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

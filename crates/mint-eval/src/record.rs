@@ -208,7 +208,7 @@ impl EarlierRun {
         &self.contents.info
     }
 
-    /// Goes on with the run if it is the same as `now`, and gives the rows of the sets that it had
+    /// Resumes the run if it is the same as `now`, and returns the rows of the sets that it had
     /// finished.
     ///
     /// # Errors

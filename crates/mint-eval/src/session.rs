@@ -50,7 +50,7 @@ impl SessionError {
 }
 
 impl<'a> Session<'a> {
-    /// Prepares the texts of the classes. `config` gives the number of views and the seed.
+    /// Prepares the texts of the classes. `config` has the number of views and the seed.
     ///
     /// # Errors
     ///

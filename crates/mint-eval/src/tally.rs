@@ -26,7 +26,7 @@ pub struct Tally {
 pub struct Classified {
     /// Scores and what happened.
     pub outcome: Outcome,
-    /// The class that zero-shot CLIP gives.
+    /// The class that zero-shot CLIP predicts.
     pub zero_shot_top1: usize,
     /// Time that the method added.
     pub seconds: f64,

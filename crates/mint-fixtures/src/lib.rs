@@ -1,5 +1,7 @@
 //! The recordings' model, views and classes as Burn's tensors, for tests.
 
+#![allow(clippy::missing_panics_doc, reason = "tests panic where a recording does not fit")]
+
 use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};

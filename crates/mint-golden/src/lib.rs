@@ -3,6 +3,7 @@
 //! `data/` holds the recordings and `README.md` says how they were made. Nothing that users run
 //! depends on this crate.
 
+#![allow(clippy::missing_panics_doc, reason = "tests panic where a recording does not fit")]
 #![warn(missing_docs)]
 
 mod adamw;
@@ -29,7 +30,7 @@ pub fn path(name: &str) -> PathBuf {
 }
 
 /// Unpacks an archive (`.tar.xz`) into a folder of its own below `parent`, unless an earlier test
-/// did; gives that folder.
+/// did; returns that folder.
 pub fn unpack(archive: &Path, parent: &Path) -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let fail = |error: &dyn std::fmt::Display| -> ! { panic!("{}: {error}", archive.display()) };

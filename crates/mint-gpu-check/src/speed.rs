@@ -7,8 +7,8 @@ use mint_clip::burn::tensor::{Device, Int, Tensor};
 use mint_clip::{Clip, Precision};
 use mint_datasets::ImageSet;
 use mint_eval::{
-    Accuracy, ConfiguredMethod, Evaluation, LoadError, Loader, LoopConfig, MethodId, Observer,
-    RunConfig, TrainedPrompts, build_methods, view_tensor,
+    Accuracy, ConfiguredMethod, ContextStart, Evaluation, LoadError, Loader, LoopConfig, MethodId,
+    Observer, RunConfig, TrainedPrompts, build_methods, view_tensor,
 };
 use mint_tuner::{ClassSet, ClassTexts, ImageViews, MemoryBank, MintConfig, Pending, Queries};
 use serde::Serialize;
@@ -193,7 +193,7 @@ pub fn stages(plan: &Plan, subject: &Subject, clip: &Clip) -> anyhow::Result<Val
     for &classes in &plan.class_counts {
         let names = subject.class_names(classes);
         let class_set = ClassSet::new(clip, &subject.tokenizer, &names);
-        let start = clip.context_of(&subject.tokenizer, "a photo of a");
+        let start = clip.context_of(&subject.tokenizer, ContextStart::WORDS);
         let learner = class_set.learner(&start.clone().into())?;
         let traced = || learner.features_traced(clip, &start);
         add(format!("traced texts of {classes} classes"), &mut || drop(traced()))?;

@@ -94,7 +94,7 @@ fn speed(text: &mut String, report: &Value) {
         (Value::String(torch), _) => {
             let _ = writeln!(
                 text,
-                "PyTorch {torch} in the official order of work, same device, same images:\nautocast to f16 beside half precision, none beside f32.\n"
+                "PyTorch {torch} in the official order of work, same device, same images:\nautocast to f16 next to half precision, none next to f32.\n"
             );
         }
         (_, Value::String(why)) => {
@@ -138,7 +138,7 @@ fn name(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
 }
 
-/// A small number; what is no number has no JSON form but `null`.
+/// A small number; NaN has no JSON form but `null`.
 fn small(value: &Value) -> String {
     value.as_f64().map_or("no number".to_owned(), |value| format!("{value:.1e}"))
 }

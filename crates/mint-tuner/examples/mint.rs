@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// What MINT says of each picture. It remembers, so their order matters.
-pub fn adapt(
+pub(crate) fn adapt(
     weights: &Path,
     names: &[String],
     pictures: &[&Path],

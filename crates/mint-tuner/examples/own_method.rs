@@ -13,7 +13,7 @@ use mint_tuner::{
 };
 
 /// Averages what the views say.
-pub struct MeanOfViews {
+struct MeanOfViews {
     texts: ClassTexts,
 }
 
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Scores of a picture by the method above.
-pub fn classify(
+pub(crate) fn classify(
     weights: &Path,
     picture: &Path,
     names: &[String],

@@ -1,9 +1,12 @@
 //! Why a method cannot run.
 
+use std::error::Error;
+
 use mint_clip::tokenizer::TokenizerError;
 
 /// Why a method cannot run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MethodError {
     /// A class name does not fit into the model's context.
     #[error("a class prompt cannot be made")]
@@ -21,13 +24,11 @@ pub enum MethodError {
         step: usize,
     },
     /// The model's own numbers are not finite.
-    #[error(
-        "the model gives scores that are not finite numbers; are the weights and prompts damaged?"
-    )]
+    #[error("the model's scores are not finite numbers; are the weights and prompts damaged?")]
     NotFinite,
     /// The device failed.
-    #[error("the device could not deliver a result: {0}")]
-    Device(String),
+    #[error("the device could not deliver a result")]
+    Device(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl MethodError {
@@ -40,7 +41,7 @@ impl MethodError {
     }
 
     /// What the device reports.
-    pub(crate) fn device(error: impl std::fmt::Debug) -> Self {
-        Self::Device(format!("{error:?}"))
+    pub fn device(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Device(Box::new(error))
     }
 }

@@ -102,7 +102,7 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// If there is none of this name and number of axes.
+    /// If there is no such tensor.
     pub fn tensor<const D: usize>(
         &self,
         name: &str,

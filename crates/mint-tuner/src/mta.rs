@@ -46,7 +46,7 @@ impl Default for MtaConfig {
 }
 
 impl MtaConfig {
-    /// Checks the settings for images of so many views.
+    /// Checks the settings for images of this many views.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl MtaConfig {
         let others = views.saturating_sub(1);
         match (self.nearest_share * others as f64) as usize {
             0 => Err(MethodError::Config(format!(
-                "MTA looks at the nearest {} of the other views, which is none of {others}; use at least {} views",
+                "MTA looks at the nearest {} of the other views, which rounds down to zero of {others}; use at least {} views",
                 self.nearest_share,
                 1 + (1.0 / self.nearest_share).ceil() as usize
             ))),
@@ -143,6 +143,10 @@ pub fn affinity(logits: Tensor<2>) -> Tensor<2> {
 /// The views' inlierness `y` and the mode `m` are found in turn, each by fixed-point iteration:
 /// `y = softmax((K(m) + lambda_q W y) / lambda_y)` with the affinity `W`, and
 /// `m = sum_p y_p K_p(m) f_p / sum_p y_p K_p(m)`, where `K_p(m) = exp(-|f_p - m|^2 / (2 h_p^2))`.
+///
+/// # Errors
+///
+/// If there are too few views for the share of nearest ones.
 pub fn find_mode(
     config: &MtaConfig,
     embeddings: &[f32],
@@ -157,20 +161,20 @@ pub fn find_mode(
 
     for _ in 0..config.most_iterations {
         let before = mode.clone();
-        let kernels = kernels(&views, &mode, &bandwidths);
+        let weights = kernels(&views, &mode, &bandwidths);
         iterate(config, &mut inlierness, |inlierness| {
             softmax_of((0..n_views).map(|view| {
                 let row = &affinity[view * n_views..(view + 1) * n_views];
                 let agreement: f32 = row.iter().zip(inlierness).map(|(w, y)| w * y).sum();
-                (kernels[view] + config.lambda_q * agreement) / config.lambda_y
+                (weights[view] + config.lambda_q * agreement) / config.lambda_y
             }))
         });
         iterate(config, &mut mode, |mode| {
-            let kernels = self::kernels(&views, mode, &bandwidths);
+            let weights = kernels(&views, mode, &bandwidths);
             let mut sum = vec![0.0; width];
-            for ((view, kernel), y) in views.iter().zip(&kernels).zip(&inlierness) {
+            for ((view, weight), y) in views.iter().zip(&weights).zip(&inlierness) {
                 for (sum, value) in sum.iter_mut().zip(*view) {
-                    *sum += kernel * y * value;
+                    *sum += weight * y * value;
                 }
             }
             let length = sum.iter().map(|value| value * value).sum::<f32>().sqrt();

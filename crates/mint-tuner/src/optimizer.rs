@@ -1,4 +1,4 @@
-//! AdamW with PyTorch's settings, one state a tensor.
+//! AdamW with PyTorch's settings, one state per tensor.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ impl OptimizerConfig {
     ///
     /// # Errors
     ///
-    /// If a setting is no number, or out of its range.
+    /// If a setting is not a number, or out of its range.
     pub fn check(&self) -> Result<(), MethodError> {
         settings::not_negative("learning-rate", self.learning_rate)?;
         settings::decay("betas", self.betas.0)?;

@@ -26,7 +26,7 @@ pub fn smallest_per_row(values: Tensor<2>, k: usize) -> Tensor<2, Int> {
 }
 
 /// The indices of values that were read back, smallest first; of equal values the lowest index
-/// comes first, and what is no number comes last.
+/// comes first, and NaNs come last.
 pub fn ascending(values: &[f32]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| {

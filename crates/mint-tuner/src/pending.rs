@@ -41,6 +41,10 @@ impl Pending {
     }
 
     /// Waits for the numbers.
+    ///
+    /// # Errors
+    ///
+    /// If the device fails, or scores or losses are not finite.
     pub fn read(self) -> Result<Outcome, MethodError> {
         (self.0)()
     }

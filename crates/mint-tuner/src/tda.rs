@@ -64,7 +64,7 @@ impl Default for TdaConfig {
 }
 
 impl TdaConfig {
-    /// Checks the settings for images of so many views.
+    /// Checks the settings for images of this many views.
     ///
     /// # Errors
     ///
@@ -134,6 +134,10 @@ pub struct Sighting {
 impl Sighting {
     /// Of normalised embeddings `[view, embed]` with their logits `[view, class]` and entropies
     /// `[view]`.
+    ///
+    /// # Errors
+    ///
+    /// If the share chooses no view, the device fails, or a number is not finite.
     pub fn new(
         config: &TdaConfig,
         embeddings: Tensor<2>,

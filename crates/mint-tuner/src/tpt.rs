@@ -42,7 +42,7 @@ impl Default for TptConfig {
 }
 
 impl TptConfig {
-    /// Checks the settings for images of so many views.
+    /// Checks the settings for images of this many views.
     ///
     /// # Errors
     ///
@@ -93,6 +93,10 @@ impl Tpt {
 
 impl<'a> ContextTuning<'a> {
     /// Chooses the views by the texts at the start. Shape: embeddings `[view, embed]`.
+    ///
+    /// # Errors
+    ///
+    /// If no view would be chosen.
     pub fn new(
         config: &TptConfig,
         clip: &'a Clip,
@@ -113,6 +117,10 @@ impl<'a> ContextTuning<'a> {
     /// One step: entropy of the chosen views' mean prediction, gradient, update.
     ///
     /// The image embeddings do not depend on the context, so no image is encoded again.
+    ///
+    /// # Panics
+    ///
+    /// If the tower is not the one of the learner.
     pub fn step(&mut self) -> TuningStep {
         let (features, trace) = match &self.context {
             None => (self.learner.start_features(), None),

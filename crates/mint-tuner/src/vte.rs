@@ -29,7 +29,7 @@ impl Default for VteConfig {
 }
 
 impl VteConfig {
-    /// Checks the settings for images of so many views.
+    /// Checks the settings for images of this many views.
     ///
     /// # Errors
     ///

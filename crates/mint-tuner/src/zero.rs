@@ -31,7 +31,7 @@ impl Default for ZeroConfig {
 }
 
 impl ZeroConfig {
-    /// Checks the settings for images of so many views.
+    /// Checks the settings for images of this many views.
     ///
     /// # Errors
     ///

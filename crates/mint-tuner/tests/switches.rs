@@ -22,7 +22,7 @@ fn config() -> MintConfig {
     MintConfig { bank_slots: 32, confident_share: quarter(), ..MintConfig::default() }
 }
 
-/// Scores of two images, one after the other, and the memory behind them.
+/// Scores of two images, one after the other, and the memory after them.
 fn classify_two(clip: &Clip, config: &MintConfig) -> (Vec<Vec<f32>>, MemoryBank) {
     let tokenizer = clip.tokenizer();
     let names = names();

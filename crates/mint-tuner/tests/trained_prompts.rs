@@ -45,7 +45,7 @@ impl Leaves {
         Linear { weight: param(weight.transpose()), bias: Some(bias) }
     }
 
-    /// Compares all gradients with the recorded ones; gives their number.
+    /// Compares all gradients with the recorded ones; returns their number.
     fn check(&self, recording: &Recording, what: &str, gradients: &Gradients) -> usize {
         for (name, leaf) in &self.matrices {
             let name = format!("{what}.grad.{name}");

@@ -12,8 +12,9 @@ const LARGEST: u64 = 1 << 30;
 
 /// Unpacks `member` to `target`, whole or not at all.
 pub fn take_member(archive: &Path, member: &str, target: &Path) -> anyhow::Result<()> {
-    let damaged =
-        || format!("`{}` is no archive, or damaged; remove it and fetch again", archive.display());
+    let damaged = || {
+        format!("`{}` is not an archive, or damaged; remove it and fetch again", archive.display())
+    };
     let file = File::open(archive)
         .with_context(|| format!("cannot read the archive `{}`", archive.display()))?;
     let mut archive_file = ZipArchive::new(BufReader::new(file)).with_context(damaged)?;

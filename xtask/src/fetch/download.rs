@@ -1,4 +1,4 @@
-//! Downloads that can be broken off: resumed, checked, and put in place only when they are whole.
+//! Downloads that can be interrupted: resumed, checked, and put in place only when they are whole.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -42,7 +42,7 @@ pub enum State {
 /// How patient downloads are.
 #[derive(Debug, Clone)]
 pub struct Downloader {
-    /// A connection that brings nothing for so long is given up.
+    /// A connection that brings nothing for this long is given up.
     pub stall: Duration,
     /// Before a further attempt; doubled each time.
     pub pause: Duration,
@@ -247,7 +247,7 @@ impl Downloader {
         End::Elsewhere("one page that asks to confirm led to the next".to_owned())
     }
 
-    /// Writes what comes in behind the first `start` bytes.
+    /// Writes what comes in after the first `start` bytes.
     fn receive(
         &self,
         body: Body,

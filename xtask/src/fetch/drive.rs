@@ -5,7 +5,7 @@ pub fn url(id: &str) -> String {
     format!("https://drive.google.com/uc?export=download&id={id}")
 }
 
-/// The address that the page's form leads to; nothing if it has no form for a download.
+/// The address that the page's form leads to; `None` if it has no form for a download.
 pub fn confirmed_url(page: &str, page_url: &str) -> Option<String> {
     let form = between(page, "<form", "</form>")?;
     let action = unescape(&attribute(form, "action")?);

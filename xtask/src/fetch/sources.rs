@@ -105,7 +105,7 @@ pub fn hub_file(hub: &str, repo: &str, revision: &str, path: &str) -> anyhow::Re
     };
     if !(is_plain(repo) && is_plain(path) && is_plain(revision)) {
         bail!(
-            "`{repo}` and `{path}` at `{revision}` are no file of a Hub repository (OWNER/NAME FILE)"
+            "`{repo}` and `{path}` at `{revision}` are not a file of a Hub repository (OWNER/NAME FILE)"
         );
     }
     Ok(Wanted {

@@ -192,10 +192,10 @@ fn a_connection_that_stalls_is_given_up_and_resumed() {
         }
     });
     let (place, wanted) = (Place::new(), wanted(&[&server.url]));
-    patient().fetch(&wanted, &place.target()).expect("the second connection goes on");
+    patient().fetch(&wanted, &place.target()).expect("the second connection continues");
     place.check_whole();
     assert_eq!(server.requests().len(), 2);
-    assert!(server.requests()[1].from.is_some_and(|from| from > 0), "it goes on where it was");
+    assert!(server.requests()[1].from.is_some_and(|from| from > 0), "it continues where it was");
 }
 
 #[test]

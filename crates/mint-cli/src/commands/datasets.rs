@@ -6,7 +6,7 @@ use mint_datasets::{FolderError, ImageSet, Source, TestSet};
 use crate::args::{DatasetsAction, DatasetsArgs};
 use crate::output;
 
-/// Prints one line a test set; with `doctor`, also every image that cannot be used.
+/// Prints one line per test set; with `doctor`, also every image that cannot be used.
 pub fn run(args: &DatasetsArgs) -> anyhow::Result<()> {
     let mut damaged = 0;
     for set in TestSet::ALL {
@@ -44,7 +44,7 @@ fn describe(set: &ImageSet) -> String {
     format!("{folder}, {} images{warnings}", set.images.len())
 }
 
-/// Decodes every image; gives the number of those that cannot be used.
+/// Decodes every image; returns the number of those that cannot be used.
 fn examine(set: &ImageSet) -> usize {
     let mut damaged = 0;
     for index in 0..set.images.len() {

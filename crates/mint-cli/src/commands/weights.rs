@@ -118,7 +118,7 @@ fn inspect(checkpoint: &Checkpoint, format: Format) -> anyhow::Result<()> {
     Ok(checkpoint.check_vocabulary()?)
 }
 
-/// Prints what a checkpoint of learned prompts holds; `error` is why it is no model.
+/// Prints what a checkpoint of learned prompts holds; `error` is why it is not a model.
 fn inspect_prompts(files: &[PathBuf], error: WeightsError, format: Format) -> anyhow::Result<()> {
     let [file] = files else { return Err(error.into()) };
     let Ok(prompts) = LearnedPrompts::open(file) else { return Err(error.into()) };

@@ -7,7 +7,7 @@ use super::vector::exp;
 use super::{CpuTensor, tensor};
 use crate::config::{Activation, QUICK_GELU};
 
-/// The activation of each value; nothing if it is not one of those here, or not on the CPU.
+/// The activation of each value; `None` if it is not one of those here, or not on the CPU.
 pub fn activate<const D: usize>(activation: Activation, x: &Tensor<D>) -> Option<Tensor<D>> {
     if activation != Activation::QuickGelu {
         return None;

@@ -48,7 +48,7 @@ pub fn linear_activated(
 
 /// `residual + x w + bias`, in the residual's memory unless others share it.
 ///
-/// Shapes: those of [`linear`], residual `[batch, token, out]`. The error gives the residual back.
+/// Shapes: those of [`linear`], residual `[batch, token, out]`. The error returns the residual.
 #[expect(clippy::result_large_err, reason = "the error is the tensor that was given")]
 pub fn linear_added(
     residual: Tensor<3>,

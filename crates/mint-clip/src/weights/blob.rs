@@ -118,7 +118,7 @@ impl Cursor {
         self.end.saturating_sub(self.position)
     }
 
-    /// Reads the part between two bytes of the blob, then goes on where it was.
+    /// Reads the part between two bytes of the blob, then continues where it was.
     pub fn within<T>(
         &mut self,
         start: u64,

@@ -26,6 +26,11 @@ impl Checkpoint {
     /// Numbers keep their type (double precision becomes single precision). The activation, the
     /// numbers of heads and the preprocessing go into the file's metadata, after what `metadata`
     /// has; what is only assumed stays out.
+    ///
+    /// # Errors
+    ///
+    /// If a tower is missing, a tensor cannot be read, or the file cannot be written or exists.
+    #[expect(clippy::missing_panics_doc, reason = "the bytes are made to fill the shapes")]
     pub fn write(
         &self,
         file: &Path,

@@ -40,8 +40,12 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Opens a weight file, or the files of both towers.
     ///
-    /// If one ONNX file with one tower is given, the other is looked for beside it
+    /// If one ONNX file with one tower is given, the other is looked for next to it
     /// (`vision_model.onnx` and `text_model.onnx`).
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read, is not of a known format, or does not hold towers that fit.
     pub fn open(files: &[PathBuf], options: LoadOptions) -> Result<Self, WeightsError> {
         let mut parts = files.iter().map(|file| Part::open(file)).collect::<Result<Vec<_>, _>>()?;
         if let [part] = &parts[..]
@@ -55,6 +59,10 @@ impl Checkpoint {
     }
 
     /// Reads a file that is in memory; `name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Checkpoint::open`].
     pub fn from_bytes(
         name: &Path,
         bytes: impl Into<Cow<'static, [u8]>>,
@@ -186,6 +194,10 @@ impl Checkpoint {
     }
 
     /// Scale of the logits, and how it is known.
+    ///
+    /// # Errors
+    ///
+    /// If the stored scale cannot be read, or is not a positive number.
     pub fn logit_scale(&self) -> Result<(f32, Origin), WeightsError> {
         if let Some(scale) = self.logit_scale {
             return Ok((scale, Origin::Options));
@@ -242,6 +254,10 @@ impl Checkpoint {
     }
 
     /// Reads all numbers and forgets them, to find those that are damaged.
+    ///
+    /// # Errors
+    ///
+    /// If a tensor cannot be read, or holds a number that is not finite.
     pub fn examine(&self) -> Result<(), WeightsError> {
         self.tensors.keys().try_for_each(|name| self.read(name).map(|_| ()))
     }

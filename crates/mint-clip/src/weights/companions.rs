@@ -1,4 +1,4 @@
-//! The configurations beside a weight file.
+//! The configurations next to a weight file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use super::{hugging_face_config, open_clip_config};
 /// Reads settings out of a configuration.
 type Parse = fn(&Value) -> ModelSettings;
 
-/// Reads the configurations beside a weight file: OpenCLIP's `open_clip_config.json`, or Hugging
+/// Reads the configurations next to a weight file: OpenCLIP's `open_clip_config.json`, or Hugging
 /// Face's `config.json`, `preprocessor_config.json` and `tokenizer_config.json`; for ONNX files also
 /// in the folder above, where collections of exports have them.
-pub fn beside(file: &Path, layout: Layout, format: Format) -> Result<ModelSettings, WeightsError> {
+pub fn read(file: &Path, layout: Layout, format: Format) -> Result<ModelSettings, WeightsError> {
     let configurations: &[(&str, Parse)] = match layout {
         Layout::HuggingFace => &[
             ("config.json", hugging_face_config::model),
@@ -31,11 +31,11 @@ pub fn beside(file: &Path, layout: Layout, format: Format) -> Result<ModelSettin
     for (name, parse) in configurations {
         let (beside, above) = (folder.join(name), folder.join("..").join(name));
         if beside.is_file() {
-            let json = read(&beside)?;
+            let json = parse_file(&beside)?;
             settings = settings.or(parsed(beside, &json, *parse));
         } else if format == Format::Onnx
             && above.is_file()
-            && let Some(json) = read(&above).ok().filter(is_of_a_model)
+            && let Some(json) = parse_file(&above).ok().filter(is_of_a_model)
         {
             let of_file = parsed(above, &json, *parse);
             settings = settings.or(ModelSettings { above: true, ..of_file });
@@ -57,7 +57,7 @@ fn is_of_a_model(json: &Value) -> bool {
     KEYS.iter().any(|key| json.get(key).is_some())
 }
 
-fn read(config: &Path) -> Result<Value, WeightsError> {
+fn parse_file(config: &Path) -> Result<Value, WeightsError> {
     let text = fs::read_to_string(config)
         .map_err(|source| WeightsError::Read { file: config.to_owned(), source })?;
     serde_json::from_str(&text).map_err(|error| WeightsError::Format {
@@ -70,7 +70,7 @@ fn parsed(config: PathBuf, json: &Value, parse: Parse) -> ModelSettings {
     let mut settings = parse(json);
     let name = config.file_name().unwrap_or_default().to_string_lossy();
     for problem in &mut settings.problems {
-        *problem = format!("`{name}` beside the weights: {problem}");
+        *problem = format!("`{name}` next to the weights: {problem}");
     }
     let preprocessing_origin = settings.preprocessing().map(|_| config.clone());
     ModelSettings { origin: Some(config), preprocessing_origin, ..settings }

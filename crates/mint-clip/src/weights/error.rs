@@ -47,7 +47,7 @@ pub enum WeightsError {
         /// The tower that is not there.
         tower: Tower,
     },
-    /// The stored scale of the logits is no use.
+    /// The stored scale of the logits is useless.
     #[error("`{}`: the scale of the logits is {scale}", file.display())]
     LogitScale {
         /// The file.

@@ -18,7 +18,7 @@ pub struct LoadOptions {
 pub enum Origin {
     /// The weight file itself.
     File,
-    /// Another file beside it.
+    /// Another file next to it.
     Beside(PathBuf),
     /// [`LoadOptions`].
     Options,

@@ -28,7 +28,7 @@ pub fn contradictions(dimensions: &Dimensions, settings: &ModelSettings) -> Vec<
         vec![("the embedding".to_owned(), "width", dimensions.embed_dim, settings.embed_dim)];
     if let Some(vision) = &dimensions.vision {
         let told = settings.image;
-        // A size that is no multiple of the patches is cut down to one.
+        // A size that is not a multiple of the patches is cut down to one.
         let size = told.image_size.map(|size| size / vision.patch_size * vision.patch_size);
         numbers.extend(
             [
@@ -57,7 +57,7 @@ pub fn contradictions(dimensions: &Dimensions, settings: &ModelSettings) -> Vec<
     let contradiction = |(of, what, measured, told): (String, &str, usize, Option<usize>)| {
         let told = told.filter(|&told| told != measured)?;
         Some(format!(
-            "{of} has the {what} {measured}, but the configuration beside the file says {told}: it belongs to another model"
+            "{of} has the {what} {measured}, but the configuration next to the file says {told}: it belongs to another model"
         ))
     };
     numbers.into_iter().filter_map(contradiction).collect()
@@ -81,7 +81,7 @@ impl Ruler<'_> {
         let grid = tokens.saturating_sub(1).isqrt();
         if grid == 0 || grid * grid + 1 != tokens {
             self.problems.push(format!(
-                "`{}` has {tokens} rows, which is no square of patches and a class token",
+                "`{}` has {tokens} rows, which is not a square of patches and a class token",
                 self.in_file("visual.positional_embedding")
             ));
         }
@@ -184,7 +184,7 @@ impl Ruler<'_> {
         const OTHER_HEADS: [usize; 3] = [1280, 1408, 1664];
         if settings.heads.is_none() && tower == Tower::Image && OTHER_HEADS.contains(&width) {
             self.problems.push(format!(
-                "the {tower} is {width} wide and its number of heads cannot be told; put the model's open_clip_config.json or config.json beside the file"
+                "the {tower} is {width} wide and its number of heads cannot be told; put the model's open_clip_config.json or config.json next to the file"
             ));
         }
         let heads = settings.heads.unwrap_or(width / HEAD_WIDTH);

@@ -9,7 +9,7 @@
 //! | `file` | tells the formats apart |
 //! | `safetensors`, `pytorch`, `onnx` | give tensors the names that the file, or its graph, implies |
 //! | `layout`, `names` | translate those names; the one table of names is in `names` |
-//! | `companions`, `open_clip_config`, `hugging_face_config` | what lies beside the file |
+//! | `companions`, `open_clip_config`, `hugging_face_config` | what lies next to the file |
 //! | `measure` | dimensions, from the shapes |
 //! | `part` | one file whose names were translated |
 //! | `checkpoint` | one or two parts: settings, and whether everything is there and fits |

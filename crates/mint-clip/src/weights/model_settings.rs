@@ -111,7 +111,7 @@ pub const IMAGE_MEAN: &str = "image_mean";
 pub const IMAGE_STD: &str = "image_std";
 pub const RESIZE_MODE: &str = "resize_mode";
 
-/// Reads the metadata of a file that we wrote; `None` if it is none. What was only assumed when
+/// Reads the metadata of a file that we wrote; `None` if it is another. What was only assumed when
 /// the file was written is not in it.
 pub fn in_metadata(metadata: &HashMap<String, String>) -> Option<ModelSettings> {
     let activation = match metadata.get(ACTIVATION).map(String::as_str) {

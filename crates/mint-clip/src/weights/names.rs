@@ -186,7 +186,7 @@ pub struct Found {
     pub transposed: bool,
 }
 
-/// What a tensor of a file is to us: nothing if the name is not in the table, three tensors if it
+/// What a tensor of a file is to us: empty if the name is not in the table, three tensors if it
 /// is a stack.
 pub fn find(name: &str, layout: Layout) -> Vec<Found> {
     if name == LOGIT_SCALE {

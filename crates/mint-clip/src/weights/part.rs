@@ -28,7 +28,7 @@ impl Part {
     pub fn open(file: &Path) -> Result<Self, WeightsError> {
         let contents = file::open(file, Unknown::Refuse)?;
         let format = contents.format;
-        Self::recognise(file, contents, |layout| companions::beside(file, layout, format))
+        Self::recognise(file, contents, |layout| companions::read(file, layout, format))
     }
 
     /// Whether the tensors are all of one tower.
@@ -38,7 +38,7 @@ impl Part {
         images == 0 || images == names().count()
     }
 
-    /// Translates the names; `beside` returns the settings beside the file, if the file itself has none.
+    /// Translates the names; `beside` returns the settings next to the file, if the file itself has none.
     pub fn recognise(
         file: &Path,
         contents: Contents,
@@ -53,7 +53,7 @@ impl Part {
             Some(settings) => settings,
             None => beside(layout)?,
         };
-        // Graphs are full of constants that are no weights.
+        // Graphs are full of constants that are not weights.
         let is_graph = contents.format == Format::Onnx;
         Ok(Self {
             file: file.to_owned(),

@@ -75,11 +75,19 @@ impl StoredLinear {
 
 impl LearnedPrompts {
     /// Reads a checkpoint: `.pth`, `.pt`, `.tar` of PyTorch, or safetensors.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or holds no learned prompts.
     pub fn open(file: &Path) -> Result<Self, WeightsError> {
         Reader::new(file, file::open(file, Unknown::KeepInert)?).read()
     }
 
     /// Reads a checkpoint that is in memory; `name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LearnedPrompts::open`].
     pub fn from_bytes(
         name: &Path,
         bytes: impl Into<Cow<'static, [u8]>>,
@@ -112,7 +120,7 @@ impl<'a> Reader<'a> {
         let Some(context) = self.tensor("ctx", 2)? else {
             let names: Vec<_> = self.contents.tensors.keys().take(3).cloned().collect();
             return Err(self.error(format!(
-                "it has no tensor `ctx`, so it is no trained context; it has `{}`",
+                "it has no tensor `ctx`, so it is not a trained context; it has `{}`",
                 names.join("`, `")
             )));
         };

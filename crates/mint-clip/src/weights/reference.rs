@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::contents::{Contents, Unknown};
 use super::dimensions::Tower;
 use super::{Checkpoint, Origin, RawTensor, WeightsError, file};
-use crate::clip::normalize;
+use crate::clip::{normalize, scaled_cosines};
 use crate::image_encoder::ImageEncoder;
 use crate::lanes::Lanes;
 use crate::prompt::{Item, PromptSet};
@@ -48,6 +48,10 @@ pub struct Difference {
 
 impl Reference {
     /// Opens a file of recordings. Outputs are looked for under `prefix` and their name.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or has no inputs.
     pub fn open(file: &Path, prefix: &str) -> Result<Self, WeightsError> {
         let contents = file::open(file, Unknown::Refuse)?;
         Ok(Self { file: file.to_owned(), contents, prefix: prefix.to_owned() })
@@ -55,7 +59,11 @@ impl Reference {
 
     /// Runs the recorded inputs through the towers of a checkpoint and compares the outputs.
     ///
-    /// Differences that are no number count as infinite.
+    /// Differences that are NaN count as infinite.
+    ///
+    /// # Errors
+    ///
+    /// If the inputs do not fit the model, or a tensor cannot be read.
     pub fn compare(
         &self,
         checkpoint: &Checkpoint,
@@ -85,7 +93,7 @@ impl Reference {
                 // A scale that no file states says nothing about how the file was read.
                 let (scale, origin) = checkpoint.logit_scale()?;
                 if origin != Origin::Assumed {
-                    let logits = normalize(images).matmul(normalize(texts).transpose()) * scale;
+                    let logits = scaled_cosines(images, texts, scale);
                     outputs.push(output("logits_per_image", logits));
                 }
             }
@@ -159,7 +167,7 @@ impl Reference {
         let recorded = self.floats(&output)?;
         if recorded.shape != shape {
             return Err(self.error(format!(
-                "`{output}` has the shape {:?}, but the model gives {shape:?}",
+                "`{output}` has the shape {:?}, but the model's has {shape:?}",
                 recorded.shape
             )));
         }

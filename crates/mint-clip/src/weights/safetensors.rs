@@ -84,7 +84,7 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Reads all files that an index names; they lie beside it.
+/// Reads all files that an index names; they lie next to it.
 pub fn read_sharded(blob: &Arc<Blob>) -> Result<Contents, String> {
     const LONGEST_INDEX: u64 = 16 << 20;
     if blob.length() > LONGEST_INDEX {
@@ -101,7 +101,7 @@ pub fn read_sharded(blob: &Arc<Blob>) -> Result<Contents, String> {
             continue;
         }
         if Path::new(shard).file_name().is_none_or(|name| name != shard.as_str()) {
-            return Err(format!("it names `{shard}`, which is no plain file name"));
+            return Err(format!("it names `{shard}`, which is not a plain file name"));
         }
         if shard.ends_with(".bin") {
             return Err("its parts are PyTorch files; open them one by one".to_owned());

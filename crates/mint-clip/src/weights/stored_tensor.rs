@@ -101,6 +101,10 @@ impl StoredTensor {
     /// A tensor in row-major order whose bytes are `start..start + length`.
     ///
     /// The error says what does not fit.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes do not lie within the file.
     pub fn contiguous(
         blob: &Arc<Blob>,
         (start, length): (u64, u64),
@@ -119,6 +123,10 @@ impl StoredTensor {
     /// A view of a block of numbers whose bytes are `start..start + length`.
     ///
     /// Its first element is the `first`th of the block.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes do not lie within the file.
     pub fn strided(
         blob: &Arc<Blob>,
         (start, length): (u64, u64),
@@ -151,6 +159,7 @@ impl StoredTensor {
     }
 
     /// A tensor in memory that was made of what `file` holds.
+    #[expect(clippy::missing_panics_doc, reason = "the values fill the shape of their tensor")]
     pub fn memory(tensor: &RawTensor, file: &Path) -> Self {
         let bytes = bytemuck::cast_slice::<f32, u8>(&tensor.values).to_vec();
         let blob = Blob::memory(file, bytes);
@@ -214,21 +223,29 @@ impl StoredTensor {
 
     /// Reads the values in row-major order, converted to single precision.
     ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    ///
     /// # Panics
     ///
-    /// If the numbers are no floats; see [`NumberType::is_float`].
+    /// If the numbers are not floats; see [`NumberType::is_float`].
     pub fn read(&self) -> io::Result<RawTensor> {
         let values = match self.number {
             NumberType::F16 => self.gather(|bytes| f16::from_le_bytes(bytes).to_f32()),
             NumberType::Bf16 => self.gather(|bytes| bf16::from_le_bytes(bytes).to_f32()),
             NumberType::F32 => self.gather(f32::from_le_bytes),
             NumberType::F64 => self.gather(|bytes| f64::from_le_bytes(bytes) as f32),
-            NumberType::Other(name, _) => panic!("{name} is no float"),
+            NumberType::Other(name, _) => panic!("{name} is not a float"),
         }?;
         Ok(RawTensor { shape: self.shape.clone(), values })
     }
 
-    /// Reads integers in row-major order; nothing if the numbers are something else.
+    /// Reads integers in row-major order; `None` if the numbers are something else.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
     pub fn read_integers(&self) -> io::Result<Option<Vec<i64>>> {
         Ok(match self.number {
             NumberType::Other("I32", _) => {
@@ -240,6 +257,10 @@ impl StoredTensor {
     }
 
     /// Reads the bytes in row-major order, as the numbers are stored.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
     pub fn read_bytes(&self) -> io::Result<Vec<u8>> {
         match self.number.size() {
             1 => self.gather(|bytes: [u8; 1]| bytes).map(Vec::into_flattened),
@@ -311,7 +332,7 @@ fn count(shape: &[usize]) -> Result<usize, String> {
     product.ok_or_else(|| format!("the shape {shape:?} is too large for any memory"))
 }
 
-/// Elements from the first to the last of a view, both included; nothing if that overflows.
+/// Elements from the first to the last of a view, both included; `None` if that overflows.
 fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
     if shape.contains(&0) {
         return Some(0);

@@ -22,6 +22,10 @@ use crate::vision::VisionTower;
 
 impl Checkpoint {
     /// Reads both towers.
+    ///
+    /// # Errors
+    ///
+    /// If a tower is missing, or a tensor cannot be read or holds a number that is not finite.
     pub fn load(&self, device: &Device, lanes: Lanes) -> Result<Clip, WeightsError> {
         let config = self.config()?;
         let (logit_scale, _) = self.logit_scale()?;
@@ -35,6 +39,10 @@ impl Checkpoint {
     }
 
     /// Dimensions of the model; an error if a tower is missing.
+    ///
+    /// # Errors
+    ///
+    /// If a tower is missing.
     pub fn config(&self) -> Result<ClipConfig, WeightsError> {
         Ok(ClipConfig {
             vision: self.vision()?.clone(),
@@ -46,6 +54,10 @@ impl Checkpoint {
     }
 
     /// Reads the image tower.
+    ///
+    /// # Errors
+    ///
+    /// If the tower is missing, or a tensor cannot be read.
     pub fn vision_tower(&self, device: &Device) -> Result<VisionTower, WeightsError> {
         let &VisionConfig { patch_size, layers, heads, .. } = self.vision()?;
         let reader = Reader { checkpoint: self, device };
@@ -62,6 +74,10 @@ impl Checkpoint {
     }
 
     /// Reads the text tower.
+    ///
+    /// # Errors
+    ///
+    /// If the tower is missing, or a tensor cannot be read.
     pub fn text_tower(&self, device: &Device) -> Result<TextTower, WeightsError> {
         let &TextConfig { layers, heads, .. } = self.text()?;
         let reader = Reader { checkpoint: self, device };

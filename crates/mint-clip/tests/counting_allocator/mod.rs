@@ -29,7 +29,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Runs `work` and gives the most bytes that were in use at once, beyond those before.
+/// Runs `work` and returns the most bytes that were in use at once, beyond those before.
 ///
 /// One caller at a time is measured; whatever else the test program allocates counts as well.
 pub fn with_peak<T>(work: impl FnOnce() -> T) -> (T, usize) {

@@ -1,11 +1,11 @@
-//! Why bytes are no image.
+//! Why bytes are not an image.
 
 use image::ImageError;
 
 /// The most pixels of an image: Pillow refuses more as a decompression bomb.
 pub const MOST_PIXELS: u64 = 178_956_970;
 
-/// Bytes that are no image.
+/// Bytes that are not an image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -14,7 +14,7 @@ pub enum DecodeError {
     Format,
     /// The image is larger than Pillow reads.
     #[error(
-        "it has {width} x {height} pixels, and more than {MOST_PIXELS} are not read, as in Pillow"
+        "it has {width} x {height} pixels, and more than {MOST_PIXELS} are not supported, as in Pillow"
     )]
     TooLarge {
         /// Pixels in a row.
@@ -38,10 +38,10 @@ pub enum DecodeError {
         bytes: usize,
     },
     /// Samples that would have to be scaled to become 8-bit colours.
-    #[error("its samples are {0}, which are not read")]
+    #[error("its samples are {0}, which are not supported")]
     Samples(&'static str),
     /// The file is damaged, or uses what the decoder lacks.
-    #[error("the file is damaged, or of a kind that is not read: {0}")]
+    #[error("the file is damaged, or of a kind that is not supported: {0}")]
     Damaged(String),
 }
 

@@ -1,4 +1,4 @@
-//! Files to RGB pixels, as Pillow's `convert("RGB")` gives them.
+//! Files to RGB pixels, as Pillow's `convert("RGB")` returns them.
 
 mod error;
 mod gif;
@@ -35,7 +35,7 @@ const PIXELS_PER_BYTE: u64 = 8 * 1032;
 ///
 /// # Errors
 ///
-/// If the file is cut off, damaged, too large, or of a format or kind that is not read.
+/// If the file is cut off, damaged, too large, or of a format or kind that is not supported.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     match image::guess_format(bytes).map_err(|_| DecodeError::Format)? {
         #[cfg(feature = "libjpeg")]

@@ -81,7 +81,7 @@ fn scaled(sample: u32, largest: u32, full: u32) -> u32 {
     (share.round_ties_even() as u32).min(full)
 }
 
-/// Rows of so many bytes.
+/// Rows of this many bytes.
 fn lines(
     bytes: &[u8],
     length: usize,

@@ -47,7 +47,7 @@ impl MemoryBank {
         Self { keys, prompts, usage: Usage { counts, total: 0 } }
     }
 
-    /// A bank that was used: `counts` has one entry a slot.
+    /// A bank that was used: `counts` has one entry per slot.
     pub fn with_usage(keys: Tensor<2>, prompts: Tensor<3>, counts: &[i64]) -> Self {
         let total = counts.iter().map(|&count| count as u64).sum();
         let counts =
@@ -56,6 +56,10 @@ impl MemoryBank {
     }
 
     /// A bank that was saved.
+    ///
+    /// # Errors
+    ///
+    /// If a tensor is missing or of another shape.
     pub fn from_memory(memory: &Memory, device: &Device) -> Result<Self, MethodError> {
         let keys = memory.tensor::<2>("keys", device)?;
         let prompts = memory.tensor::<3>("prompts", device)?;
@@ -67,6 +71,10 @@ impl MemoryBank {
     }
 
     /// Keys, prompts and usage, to be saved.
+    ///
+    /// # Errors
+    ///
+    /// If the device cannot deliver it.
     pub fn to_memory(&self) -> Result<Memory, MethodError> {
         let counts = self.usage.counts().try_into_vec_as::<i64>().map_err(MethodError::device)?;
         let memory = Memory::default().with("keys", &self.keys)?.with("prompts", &self.prompts)?;

@@ -77,6 +77,10 @@ impl NormTuning {
     }
 
     /// One update for a batch of views. Shape: `[view, channel, row, column]`.
+    ///
+    /// # Errors
+    ///
+    /// If the device fails, or an entropy is not finite.
     pub fn update(
         &mut self,
         config: &SarConfig,
@@ -158,7 +162,7 @@ impl NormTuning {
     }
 }
 
-/// What some views give with some parameters.
+/// What some views lead to with some parameters.
 struct Pass {
     /// Shape: `[view, class]`.
     logits: Tensor<2>,
@@ -169,7 +173,7 @@ struct Pass {
     gradient: Tensor<4>,
 }
 
-/// What one job of a pass gives.
+/// What one job of a pass returns.
 struct JobEntropies {
     /// Shape: `[view, class]`.
     logits: Tensor<2>,

@@ -66,7 +66,7 @@ pub fn read(blob: &Arc<Blob>) -> Result<Graph, String> {
         _ => Ok(()),
     })?;
     if !has_graph {
-        return Err("it holds no graph: it is no ONNX model, or was cut off".to_owned());
+        return Err("it holds no graph: it is not an ONNX model, or was cut off".to_owned());
     }
     let mut graph = reader.graph;
     for node in &mut graph.nodes {
@@ -240,7 +240,7 @@ impl Reader {
             (None, Some((4 | 10, start, end))) => {
                 StoredTensor::contiguous(&self.blob, (start, end - start), number, shape)
             }
-            // Half precision as one integer a number.
+            // Half precision as one integer per number.
             (None, Some((_, start, end))) if number.size() == 2 => {
                 let bytes = cursor.within(start, end, |cursor| {
                     let mut bytes = Vec::new();
@@ -254,7 +254,7 @@ impl Reader {
                 StoredTensor::contiguous(&blob, (0, length), number, shape)
             }
             (None, None) => StoredTensor::contiguous(&self.blob, (0, 0), number, shape),
-            _ => Err("its numbers are stored in a way that is not read".to_owned()),
+            _ => Err("its numbers are stored in a way that is not supported".to_owned()),
         }
     }
 
@@ -269,7 +269,7 @@ impl Reader {
         let blob = self.data_file(location)?;
         let integer = |key: &str| {
             external.get(key).map(|value| {
-                value.parse::<u64>().map_err(|_| format!("its {key} `{value}` is no number"))
+                value.parse::<u64>().map_err(|_| format!("its {key} `{value}` is not a number"))
             })
         };
         let offset = integer("offset").unwrap_or(Ok(0))?;
@@ -281,7 +281,7 @@ impl Reader {
         StoredTensor::contiguous(&blob, (offset, length), number, shape)
     }
 
-    /// Opens a file of numbers, which must lie beside the model or below it.
+    /// Opens a file of numbers, which must lie next to the model or below it.
     fn data_file(&mut self, location: &str) -> Result<Arc<Blob>, String> {
         if let Some(blob) = self.data_files.get(location) {
             return Ok(blob.clone());
@@ -297,7 +297,7 @@ impl Reader {
         let file = folder.join(path);
         let blob = Blob::open(&file).map_err(|error| {
             format!(
-                "its numbers lie in `{}`, which cannot be read ({error}); put that file beside the model",
+                "its numbers lie in `{}`, which cannot be read ({error}); put that file next to the model",
                 file.display()
             )
         })?;

@@ -27,7 +27,7 @@ pub fn read(blob: &Arc<Blob>) -> Result<Contents, String> {
     Ok(Contents { activation, ..Contents::new(Format::Onnx, parameters.tensors) })
 }
 
-/// The file of the other tower beside the file of one.
+/// The file of the other tower next to the file of one.
 pub fn other_tower(file: &Path) -> Option<PathBuf> {
     const PAIRS: [[&str; 2]; 6] = [
         ["vision", "text"],

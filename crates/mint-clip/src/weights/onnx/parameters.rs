@@ -23,7 +23,7 @@ use crate::config::Activation;
 /// The weights of a graph.
 pub struct Parameters {
     pub tensors: BTreeMap<String, StoredTensor>,
-    /// Activation of the MLPs; nothing if the graph has none.
+    /// Activation of the MLPs; `None` if the graph has none.
     pub activation: Option<Activation>,
 }
 
@@ -42,7 +42,7 @@ pub fn find(graph: &Graph) -> Result<Parameters, String> {
     let quantised = graph.nodes.iter().find(|node| QUANTISED.contains(&&*node.operation));
     if let Some(node) = quantised {
         return Err(format!(
-            "its weights are quantised ({}), which is not read; take the export in fp32 or fp16",
+            "its weights are quantised ({}), which is not supported; take the export in fp32 or fp16",
             node.operation
         ));
     }
@@ -70,7 +70,7 @@ struct Finder<'a> {
 
 /// Nodes that pass a value on as it is.
 const TRANSPARENT: [&str; 2] = ["Identity", "Cast"];
-/// Most users that are looked at; behind that nothing more is found.
+/// Most users that are looked at; beyond that nothing more is found.
 const MOST_WORK: usize = 4_000_000;
 /// How far names are looked for along the graph.
 const FARTHEST: usize = 64;

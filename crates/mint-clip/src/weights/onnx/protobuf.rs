@@ -15,7 +15,7 @@ pub enum Field {
     Block(u64, u64),
 }
 
-/// The next field of a message and its number; nothing at the message's end.
+/// The next field of a message and its number; `None` at the message's end.
 pub fn next_field(cursor: &mut Cursor) -> Result<Option<(u64, Field)>, String> {
     if cursor.remaining() == 0 {
         return Ok(None);
@@ -37,7 +37,7 @@ pub fn next_field(cursor: &mut Cursor) -> Result<Option<(u64, Field)>, String> {
             Field::Block(start, start + length)
         }
         5 => Field::Fixed32(cursor.array().map_err(|error| error.to_string())?),
-        wire => return Err(format!("byte {at} is no field of a protocol buffer (type {wire})")),
+        wire => return Err(format!("byte {at} is not a field of a protocol buffer (type {wire})")),
     };
     Ok(Some((tag >> 3, field)))
 }
@@ -73,7 +73,7 @@ pub fn message(
 pub fn text(cursor: &mut Cursor, field: Field) -> Result<String, String> {
     const LONGEST: u64 = 4096;
     let Field::Block(start, end) = field else {
-        return Err("a name is no text".to_owned());
+        return Err("a name is not a text".to_owned());
     };
     if end - start > LONGEST {
         return Err(format!("a name has {} bytes", end - start));
@@ -81,7 +81,7 @@ pub fn text(cursor: &mut Cursor, field: Field) -> Result<String, String> {
     let bytes = cursor.within(start, end, |cursor| {
         cursor.bytes(end - start).map_err(|error| error.to_string())
     })?;
-    String::from_utf8(bytes).map_err(|_| "a name is no text".to_owned())
+    String::from_utf8(bytes).map_err(|_| "a name is not a text".to_owned())
 }
 
 /// One integer, or packed ones, added to `integers`; an error if there are more than `most`.

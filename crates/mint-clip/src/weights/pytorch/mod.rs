@@ -49,7 +49,7 @@ pub fn read_archive(blob: &Arc<Blob>, unknown: Unknown) -> Result<Contents, Stri
     }
     // All records lie in one folder, whose name varies.
     let folder = records.keys().filter_map(|name| name.strip_suffix("data.pkl")).min();
-    let folder = folder.ok_or("the archive has no record `data.pkl`: it is no PyTorch file")?;
+    let folder = folder.ok_or("the archive has no record `data.pkl`: it is not a PyTorch file")?;
     let record = |name: &str| -> Result<Record, String> {
         let name = format!("{folder}{name}");
         let record = records.get(&name).ok_or_else(|| format!("it has no record `{name}`"))?;
@@ -128,7 +128,7 @@ pub fn read_legacy(blob: &Arc<Blob>, unknown: Unknown) -> Result<Contents, Strin
     let mut blocks = HashMap::new();
     for &id in ids {
         let Value::Text(key) = keys.get(id) else {
-            return Err("the key of a block of numbers is no text".to_owned());
+            return Err("the key of a block of numbers is not a text".to_owned());
         };
         let number = sizes.get(&**key).ok_or_else(|| format!("the block `{key}` is not used"))?;
         let elements = u64::from_le_bytes(cursor.array().map_err(io)?);

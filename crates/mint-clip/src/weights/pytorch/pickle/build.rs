@@ -13,7 +13,7 @@ impl Machine<'_> {
                 Value::Object { .. } if self.unknown == Unknown::KeepInert => {
                     Ok(Value::Object { class: "result of a call".into(), state: None })
                 }
-                _ => Err("something is called that is no class and no function".to_owned()),
+                _ => Err("it calls a value that is neither a class nor a function".to_owned()),
             };
         };
         let arguments = match &self.values[arguments] {
@@ -121,7 +121,7 @@ impl Machine<'_> {
         let number = |id: Id, what: &str| match self.values[id] {
             Value::Integer(number) if number >= 0 => Ok(number as u64),
             Value::Integer(number) => Err(format!("a tensor has the {what} {number}")),
-            _ => Err(format!("a tensor's {what} is no number")),
+            _ => Err(format!("a tensor's {what} is not a number")),
         };
         let numbers = |id: Id, what: &str| match &self.values[id] {
             Value::Tuple(items) | Value::List(items) if items.len() <= MOST_AXES => {
@@ -153,7 +153,7 @@ impl Machine<'_> {
         }
         if rest.iter().any(|&id| !matches!(self.values[id], Value::Nothing)) {
             return Err(
-                "blocks of numbers that are parts of others (PyTorch before 0.4) are not read"
+                "blocks of numbers that are parts of others (PyTorch before 0.4) are not supported"
                     .to_owned(),
             );
         }
@@ -169,7 +169,7 @@ impl Machine<'_> {
             "CharStorage" => NumberType::Other("I8", 1),
             "ByteStorage" => NumberType::Other("U8", 1),
             "BoolStorage" => NumberType::Other("BOOL", 1),
-            _ => return Err(format!("numbers of the type `{class}` are not read")),
+            _ => return Err(format!("numbers of the type `{class}` are not supported")),
         };
         Ok(Storage { key: key.clone(), number, elements: *elements as u64 })
     }

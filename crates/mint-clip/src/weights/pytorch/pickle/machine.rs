@@ -267,7 +267,7 @@ impl<'a> Machine<'a> {
             }
             BUILD => self.build(),
             _ => Err(format!(
-                "operation 0x{code:02x} is none that PyTorch writes; the file is damaged or no PyTorch file"
+                "unknown operation 0x{code:02x}; the file is damaged or not from PyTorch"
             )),
         }
     }
@@ -277,7 +277,7 @@ impl<'a> Machine<'a> {
         match &mut self.values[target] {
             Value::List(list) => list.extend(items),
             Value::Object { .. } if self.unknown == Unknown::KeepInert => (),
-            _ => return Err("items are added to something that is no list".to_owned()),
+            _ => return Err("items are added to something that is not a list".to_owned()),
         }
         Ok(())
     }
@@ -288,7 +288,7 @@ impl<'a> Machine<'a> {
         match &mut self.values[target] {
             Value::Dictionary(dictionary) => dictionary.extend(entries),
             Value::Object { .. } if self.unknown == Unknown::KeepInert => (),
-            _ => return Err("entries are set on something that is no dictionary".to_owned()),
+            _ => return Err("entries are set on something that is not a dictionary".to_owned()),
         }
         Ok(())
     }
@@ -314,7 +314,7 @@ impl<'a> Machine<'a> {
         self.push(Value::Bytes)
     }
 
-    /// A length of so many bytes.
+    /// A length of this many bytes.
     fn length(&mut self, bytes: usize) -> Result<u64, String> {
         let mut length = [0; 8];
         for byte in &mut length[..bytes] {
@@ -325,7 +325,7 @@ impl<'a> Machine<'a> {
 
     fn slot(&mut self, code: u8, [as_line, as_byte]: [u8; 2]) -> Result<u32, String> {
         if code == as_line {
-            return self.line()?.parse().map_err(|_| "a memo slot is no number".to_owned());
+            return self.line()?.parse().map_err(|_| "a memo slot is not a number".to_owned());
         }
         if code == as_byte {
             return self.cursor.byte().map(u32::from).map_err(text);
@@ -339,7 +339,7 @@ impl<'a> Machine<'a> {
         loop {
             match self.cursor.byte().map_err(text)? {
                 b'\n' => {
-                    return String::from_utf8(line).map_err(|_| "a line is no text".to_owned());
+                    return String::from_utf8(line).map_err(|_| "a line is not a text".to_owned());
                 }
                 _ if line.len() == LONGEST_NAME => return Err("a line is too long".to_owned()),
                 byte => line.push(byte),
