@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use mint_clip::weights::ModelSize;
 use mint_clip::{Activation, LoadOptions, Precision};
 use mint_device::Backend;
-use mint_eval::Shard;
+use mint_eval::{ImageOrder, Mixing, Shard, Texts};
 
 /// What scripts need to know.
 const EXIT_CODES: &str = "\
@@ -53,15 +53,22 @@ pub enum Command {
 
 /// Options of an evaluation.
 #[derive(Debug, Clone, Args)]
+#[command(group = ArgGroup::new("own_sets").args(["image_folder", "image_list"]).multiple(true))]
 pub struct RunArgs {
-    /// Test sets, separated by slashes or commas: A, R, V, K, I, or demo-A ... demo-I
+    /// Test sets, separated by slashes or commas: A, R, V, K, I; flower102, dtd, pets, cars, ucf101,
+    /// caltech101, food101, sun397, aircraft, eurosat; C/fog/5 or C/*/5; `imagenet` or `fine-grained`
+    /// for a group; demo-A ... demo-I
     #[arg(long, value_name = "SETS")]
     pub test_sets: Option<String>,
     /// A folder with one folder of images per class, as a further test set
     #[arg(long, value_name = "DIR")]
     pub image_folder: Vec<PathBuf>,
-    /// Class names for `--image-folder`, in the order of the sorted folders
-    #[arg(long, value_name = "FILE", requires = "image_folder")]
+    /// A list of images with their classes (CSV, TSV, JSON, JSON lines), or a webdataset (a `.tar`,
+    /// or a folder of them), as a further test set
+    #[arg(long, value_name = "FILE")]
+    pub image_list: Vec<PathBuf>,
+    /// Class names for `--image-folder`, in the order of the sorted folders, and for `--image-list`
+    #[arg(long, value_name = "FILE", requires = "own_sets")]
     pub class_names: Option<PathBuf>,
     /// Folder that holds the test sets [default: what the variable MINT_DATA says, else `data`]
     #[arg(long, value_name = "DIR")]
@@ -75,9 +82,23 @@ pub struct RunArgs {
     /// One part of the images, counted from 0
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// Order of the images
+    /// Order of the images: `shuffled`, `file`, `classes` (one class after the other), or
+    /// `dirichlet:0.1` (classes in bursts; any number above 0) [default: shuffled]
+    #[arg(long, value_name = "ORDER")]
+    pub order: Option<ImageOrder>,
+    /// Texts that images are compared with, for every method with fixed texts [default: those of
+    /// each row]
     #[arg(long)]
-    pub order: Option<OrderArg>,
+    pub texts: Option<TextsArg>,
+    /// Texts of each class for `--texts class-texts`: a JSON object from class names to lists of texts
+    #[arg(long, value_name = "FILE")]
+    pub class_texts: Option<PathBuf>,
+    /// Mix random views by AugMix [default: by-set]
+    #[arg(long)]
+    pub augmix: Option<MixingArg>,
+    /// Exchange two class names of Food101, as the published code of TPT and MINT does
+    #[arg(long)]
+    pub official_food101: bool,
     /// Folder for the record of the run [default: the next free number in `runs`; none for the demo]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -228,19 +249,56 @@ pub struct PredictArgs {
 
 /// Options of `datasets`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct DatasetsArgs {
-    /// `doctor` decodes every image and names those that cannot be used
-    pub action: Option<DatasetsAction>,
+    /// What to do instead of listing.
+    #[command(subcommand)]
+    pub command: Option<DatasetsCommand>,
+    /// Where the sets are, and how to write about them.
+    #[command(flatten)]
+    pub place: DatasetsPlace,
+}
+
+/// Where the sets are, and how to write about them.
+#[derive(Debug, Args)]
+pub struct DatasetsPlace {
     /// Folder that holds the test sets
     #[arg(long, value_name = "DIR", env = "MINT_DATA", default_value = "data")]
     pub data: PathBuf,
+    /// Form of the results on standard output
+    #[arg(long, default_value = "text")]
+    pub format: Format,
 }
 
 /// What `datasets` does beyond listing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DatasetsAction {
-    /// Decode every image.
-    Doctor,
+#[derive(Debug, Subcommand)]
+pub enum DatasetsCommand {
+    /// Read every image, and say what is missing, damaged, doubled or misplaced
+    ///
+    /// Ends with 1 if a set, or an image of it, cannot be used; warnings alone end with 0.
+    Doctor(DoctorArgs),
+}
+
+/// Options of `datasets doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Test sets, as for `--test-sets` [default: all that are found]
+    #[arg(value_name = "SETS")]
+    pub sets: Option<String>,
+    /// First mend what loses nothing: move images up that are a folder too deep, and sort ImageNet's
+    /// flat validation folder into class folders
+    #[arg(long)]
+    pub fix: bool,
+    /// Only say what `--fix` would move
+    #[arg(long, requires = "fix")]
+    pub dry_run: bool,
+    /// The classes of ImageNet's validation images: `ILSVRC2012_devkit_t12.tar.gz`, `valprep.sh`,
+    /// `LOC_val_solution.csv`, or a synset per line
+    #[arg(long, value_name = "FILE", requires = "fix")]
+    pub labels: Option<PathBuf>,
+    /// Where the sets are, and how to write about them.
+    #[command(flatten)]
+    pub place: DatasetsPlace,
 }
 
 /// What `weights` does.
@@ -333,13 +391,57 @@ pub enum TableFormat {
     Markdown,
 }
 
-/// Order of the images of a set.
+/// Texts that images are compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OrderArg {
-    /// Shuffled once, from the seed
-    Shuffled,
-    /// As the files are sorted
-    File,
+pub enum TextsArg {
+    /// `a photo of a {}.`
+    Template,
+    /// CoOp's template of the test set
+    SetTemplate,
+    /// The mean of 7 templates
+    #[value(name = "templates-7")]
+    Templates7,
+    /// The mean of 80 templates
+    #[value(name = "templates-80")]
+    Templates80,
+    /// The trained context
+    Context,
+    /// The mean of the texts of each class in `--class-texts`
+    ClassTexts,
+}
+
+impl From<TextsArg> for Texts {
+    fn from(typed: TextsArg) -> Self {
+        match typed {
+            TextsArg::Template => Self::Template,
+            TextsArg::SetTemplate => Self::SetTemplate,
+            TextsArg::Templates7 => Self::Templates7,
+            TextsArg::Templates80 => Self::Templates80,
+            TextsArg::Context => Self::Context,
+            TextsArg::ClassTexts => Self::ClassTexts,
+        }
+    }
+}
+
+/// Whether random views are mixed by AugMix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MixingArg {
+    /// For the fine-grained sets, as the published code does
+    BySet,
+    /// For every set
+    Always,
+    /// For none
+    Never,
+}
+
+impl From<MixingArg> for Mixing {
+    fn from(typed: MixingArg) -> Self {
+        match typed {
+            MixingArg::BySet => Self::BySet,
+            MixingArg::Always => Self::Always,
+            MixingArg::Never => Self::Never,
+        }
+    }
 }
 
 fn positive(text: &str) -> Result<f32, String> {

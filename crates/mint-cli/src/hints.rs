@@ -28,6 +28,7 @@ fn of_weights(error: &WeightsError) -> Option<String> {
 fn of_setup(error: &SetupError) -> Option<String> {
     let option = match error {
         SetupError::NoTrainedContext => "`--context`",
+        SetupError::NoClassTexts => "`--class-texts`",
         SetupError::NoPrompts(MethodId::Cocoop) => "`--cocoop` (none is published)",
         SetupError::NoPrompts(MethodId::Maple) => "`--maple`",
         _ => return None,

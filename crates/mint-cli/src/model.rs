@@ -1,9 +1,11 @@
 //! A loaded model, and the methods that run on it.
 
+use std::sync::Arc;
+
 use mint_clip::{Clip, Precision, Tokenizer};
 use mint_eval::{
     ConfiguredMethod, ContextStart, MethodId, RunConfig, StartContext, TrainedPrompts, WeightsInfo,
-    build_methods, cocoop_prompts, maple_prompts,
+    build_methods, cocoop_prompts, maple_prompts, read_class_texts,
 };
 use serde_json::json;
 
@@ -73,6 +75,10 @@ impl Model {
             context: self.context(config)?,
             cocoop: cocoop.transpose()?,
             maple: maple.transpose()?,
+            class_texts: match &config.class_texts {
+                Some(file) => Some(Arc::new(read_class_texts(file)?)),
+                None => None,
+            },
         };
         Ok(build_methods(config, &self.clip, &self.tokenizer, &prompts)?)
     }

@@ -102,6 +102,10 @@ impl ModelSource {
                 demo::COCOOP,
             )?,
             maple: hashed(config.maple.as_ref(), "MaPLe's checkpoint", "--maple", demo::MAPLE)?,
+            class_texts: match &config.class_texts {
+                Some(file) => hashed(Some(file), "the class texts", "--class-texts", "")?,
+                None => None,
+            },
         })
     }
 }

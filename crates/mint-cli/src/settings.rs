@@ -48,7 +48,7 @@ pub fn resolve_config(args: &ModelArgs, start: RunConfig) -> anyhow::Result<RunC
 }
 
 /// A record is read from another folder too.
-fn full(file: &Path) -> anyhow::Result<PathBuf> {
+pub fn full(file: &Path) -> anyhow::Result<PathBuf> {
     absolute(file).with_context(|| format!("`{}` has no absolute path", file.display()))
 }
 

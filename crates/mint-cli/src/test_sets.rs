@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use mint_datasets::{
-    FolderError, ImageSet, Source, TestSet, duplicate, open_image_folder, read_class_names,
+    Corruption, FineGrained, FolderError, ImageSet, Source, TestSet, duplicate, open_image_folder,
+    open_image_list, read_class_names,
 };
 use mint_device::Explained;
 
@@ -18,6 +19,8 @@ pub struct Typed<'a> {
     pub test_sets: Option<&'a str>,
     /// Folders of class folders.
     pub image_folders: &'a [PathBuf],
+    /// Lists of images, and webdatasets.
+    pub image_lists: &'a [PathBuf],
     /// Class names for those.
     pub class_names: Option<&'a Path>,
     /// Folder that holds the published test sets.
@@ -31,23 +34,22 @@ pub fn is_demo(set: &ImageSet) -> bool {
 
 /// The sets that were asked for; without any, all of the demo's. No two have the same id.
 pub fn find(typed: &Typed<'_>) -> anyhow::Result<Vec<ImageSet>> {
-    let Typed { test_sets, image_folders, class_names, data } = typed;
+    let Typed { test_sets, image_folders, image_lists, class_names, data } = typed;
     let mut sets: Vec<ImageSet> = Vec::new();
-    let names: Vec<&str> = test_sets.iter().flat_map(|typed| split_names(typed)).collect();
-    if test_sets.is_some() && names.is_empty() {
+    let named: Vec<Named> = test_sets.map_or(Ok(Vec::new()), parse)?;
+    if test_sets.is_some() && named.is_empty() {
         bail!(
             "`--test-sets` names no test set; leave it out for the demo, or name some of {}",
             known()
         );
     }
-    if names.is_empty() && image_folders.is_empty() {
+    if named.is_empty() && image_folders.is_empty() && image_lists.is_empty() {
         for name in demo::set_names() {
             sets.extend(demo::find_set(&name).transpose()?);
         }
         return Ok(sets);
     }
     // All names first: a misspelt one should not wait for the files of the others.
-    let named: Vec<Named> = names.into_iter().map(parse).collect::<anyhow::Result<_>>()?;
     for (index, name) in named.iter().enumerate() {
         if named[..index].iter().any(|other| other.id() == name.id()) {
             bail!("the test set `{}` is named twice", name.id());
@@ -59,25 +61,50 @@ pub fn find(typed: &Typed<'_>) -> anyhow::Result<Vec<ImageSet>> {
             Named::Published(set) => find_test_set(set, data)?,
         });
     }
+    let names = class_names.map(read_class_names).transpose()?;
+    if let Some((first, second)) = names.as_deref().and_then(duplicate) {
+        bail!(
+            "`--class-names`: names {} and {} are the same to CLIP; give each class a name of its own",
+            first + 1,
+            second + 1
+        );
+    }
     let mut seen = BTreeSet::new();
     for folder in *image_folders {
-        let names = class_names.map(read_class_names).transpose()?;
-        if let Some((first, second)) = names.as_deref().and_then(duplicate) {
-            bail!(
-                "`--class-names`: names {} and {} are the same to CLIP; give each class a name of its own",
-                first + 1,
-                second + 1
-            );
-        }
-        let mut set = open_image_folder(folder, names)
+        let set = open_image_folder(folder, names.clone())
             .with_context(|| format!("the image folder `{}` cannot be used", folder.display()))?;
-        if !seen.insert(std::fs::canonicalize(folder).unwrap_or_else(|_| folder.clone())) {
-            bail!("the image folder `{}` is named twice", folder.display());
-        }
-        set.id = free_id(&set.id, &sets);
-        sets.push(set);
+        add(set, folder, "image folder", &mut seen, &mut sets)?;
+    }
+    for list in *image_lists {
+        let set = open_image_list(list, names.clone())?;
+        add(set, list, "image list", &mut seen, &mut sets)?;
     }
     Ok(sets)
+}
+
+/// Published sets by the names that were typed.
+pub fn published(typed: &str) -> anyhow::Result<Vec<TestSet>> {
+    let set = |named| match named {
+        Named::Published(set) => Ok(set),
+        Named::Demo(set) => bail!("`{}` is embedded: there is nothing to examine", set.id),
+    };
+    parse(typed)?.into_iter().map(set).collect()
+}
+
+/// Adds a set of the user's with an id of its own.
+fn add(
+    mut set: ImageSet,
+    path: &Path,
+    what: &str,
+    seen: &mut BTreeSet<PathBuf>,
+    sets: &mut Vec<ImageSet>,
+) -> anyhow::Result<()> {
+    if !seen.insert(std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())) {
+        bail!("the {what} `{}` is named twice", path.display());
+    }
+    set.id = free_id(&set.id, sets);
+    sets.push(set);
+    Ok(())
 }
 
 /// An id for a folder that is neither a known set's nor another folder's, whatever the case of letters:
@@ -111,18 +138,73 @@ impl Named {
 }
 
 fn known() -> String {
-    let known = TestSet::ALL.map(|set| format!("{} ({})", set.id(), set.title()));
-    format!("{}, {}", known.join(", "), demo::set_names().join(", "))
+    let known: Vec<String> =
+        TestSet::all().map(|set| format!("{} ({})", set.id(), set.title())).collect();
+    format!(
+        "{}, C/fog/5 and so on (ImageNet-C), the groups `imagenet` and `fine-grained`, {}",
+        known.join(", "),
+        demo::set_names().join(", ")
+    )
 }
 
-fn parse(name: &str) -> anyhow::Result<Named> {
+/// Names that are separated by slashes or commas. A corrupted set has slashes within its own name.
+fn parse(typed: &str) -> anyhow::Result<Vec<Named>> {
+    let mut named = Vec::new();
+    for part in typed.split(',') {
+        let mut names = part.split('/').map(str::trim).filter(|name| !name.is_empty());
+        while let Some(name) = names.next() {
+            match name.to_ascii_lowercase().as_str() {
+                "c" => named.extend(corrupted(names.next(), names.next())?),
+                "imagenet" => {
+                    named.extend(TestSet::IMAGENET.map(Named::Published));
+                }
+                "fine-grained" | "finegrained" => {
+                    let sets = FineGrained::ALL.map(TestSet::FineGrained);
+                    named.extend(sets.map(Named::Published));
+                }
+                _ => named.push(parse_one(name)?),
+            }
+        }
+    }
+    Ok(named)
+}
+
+/// The sets that `C/KIND/SEVERITY` stands for, with `*` for all of the benchmark.
+fn corrupted(kind: Option<&str>, severity: Option<&str>) -> anyhow::Result<Vec<Named>> {
+    let wrong = || {
+        Explained {
+        problem: format!(
+            "`C/{}/{}` is not a set of ImageNet-C",
+            kind.unwrap_or_default(),
+            severity.unwrap_or_default()
+        ),
+        detail: "these are named as `C/fog/5`: a corruption, or `*` for the 15 of the benchmark, and a severity from 1 to 5".to_owned(),
+        hint: format!("corruptions are {}", Corruption::kinds().join(", ")),
+    }
+    };
+    let (Some(kind), Some(severity)) = (kind, severity.and_then(|text| text.parse().ok())) else {
+        return Err(wrong().into());
+    };
+    let sets: Vec<Corruption> = match kind {
+        "*" => Corruption::benchmark(severity).collect(),
+        kind => Corruption::new(kind, severity).into_iter().collect(),
+    };
+    if sets.is_empty() {
+        return Err(wrong().into());
+    }
+    Ok(sets.into_iter().map(|set| Named::Published(TestSet::ImageNetC(set))).collect())
+}
+
+fn parse_one(name: &str) -> anyhow::Result<Named> {
     if let Some(set) = demo::find_set(name) {
         return Ok(Named::Demo(Box::new(set?)));
     }
     name.parse::<TestSet>().map(Named::Published).map_err(|_| {
         let detail = format!("known are {}", known());
         let problem = format!("`{name}` is not a known test set");
-        let hint = "`--image-folder DIR` evaluates on any folder of class folders".to_owned();
+        let hint =
+            "`--image-folder DIR` evaluates on any folder of class folders, `--image-list FILE` on a list"
+                .to_owned();
         Explained { problem, detail, hint }.into()
     })
 }
@@ -134,10 +216,7 @@ fn find_test_set(set: TestSet, data: &Path) -> anyhow::Result<ImageSet> {
                 places.iter().map(|place| format!("`{}`", place.display())).collect();
             Explained {
                 problem: format!("{title} was not found"),
-                detail: format!(
-                    "looked for class folders such as `{example}` in {}",
-                    places.join(", ")
-                ),
+                detail: format!("looked for `{example}` and the like in {}", places.join(", ")),
                 hint: format!(
                     "get it from {}, unpack it, and name the folder around it with `--data DIR`",
                     set.origin()
@@ -147,9 +226,4 @@ fn find_test_set(set: TestSet, data: &Path) -> anyhow::Result<ImageSet> {
         }
         other => anyhow::Error::new(other),
     })
-}
-
-/// Splits what was typed at slashes and commas.
-fn split_names(typed: &str) -> impl Iterator<Item = &str> {
-    typed.split(['/', ',']).map(str::trim).filter(|name| !name.is_empty())
 }

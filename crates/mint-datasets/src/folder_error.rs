@@ -13,7 +13,7 @@ pub enum FolderError {
     NotFound {
         /// Name of the set.
         title: String,
-        /// A class folder that it has.
+        /// A class folder or a file that it has.
         example: String,
         /// Where it was looked for.
         places: Vec<PathBuf>,
@@ -57,6 +57,14 @@ pub enum FolderError {
         title: String,
         /// A class folder that does not belong.
         unknown: String,
+    },
+    /// The protocol's split file cannot be used.
+    #[error("the split file `{}` cannot be used: {reason}; remove it to use the embedded list", file.display())]
+    Split {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// There are more or fewer class names than class folders.
     #[error(

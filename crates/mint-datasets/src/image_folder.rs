@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::folder_error::FolderError;
 use crate::image_set::{ImageSet, LabelledImage, Source};
-use crate::test_set::{FolderNames, TestSet};
+use crate::listed_set;
+use crate::test_set::TestSet;
 use crate::walk::{self, Skipped};
 
 impl TestSet {
@@ -13,18 +14,14 @@ impl TestSet {
     ///
     /// # Errors
     ///
-    /// If none of them has its class folders, or if they are another set's.
+    /// If none of them has its class folders or files, or if they are another set's.
     pub fn find(self, data: &Path) -> Result<ImageSet, FolderError> {
+        if let Self::FineGrained(set) = self {
+            return listed_set::find(set, data);
+        }
         let mut places: Vec<PathBuf> = self.folders().iter().map(|name| data.join(name)).collect();
         places.push(data.to_owned());
-        let keys: Vec<String> = match self.folder_names() {
-            FolderNames::Synsets => {
-                self.classes().iter().map(|class| class.synset.clone()).collect()
-            }
-            FolderNames::Numbers => {
-                (0..self.classes().len()).map(|class| class.to_string()).collect()
-            }
-        };
+        let keys = self.class_folders();
         let has_a_class = |place: &&PathBuf| keys.iter().any(|key| place.join(key).is_dir());
         if let Some(root) = places.iter().find(has_a_class) {
             return self.open(root, &keys);
@@ -39,11 +36,7 @@ impl TestSet {
             let remedy = self.sorting(&keys[0]);
             return Err(FolderError::Flat { folder: folder.clone(), images, remedy });
         }
-        Err(FolderError::NotFound {
-            title: self.title().to_owned(),
-            example: keys[0].clone(),
-            places,
-        })
+        Err(FolderError::NotFound { title: self.title(), example: keys[0].clone(), places })
     }
 
     /// What to do with images that are not in class folders.
@@ -73,7 +66,7 @@ impl TestSet {
                 None => {
                     return Err(FolderError::WrongClasses {
                         folder: root.to_owned(),
-                        title: self.title().to_owned(),
+                        title: self.title(),
                         unknown: name.into_owned(),
                     });
                 }
@@ -92,9 +85,9 @@ impl TestSet {
         }
         Ok(ImageSet {
             id: self.id().to_owned(),
-            title: self.title().to_owned(),
+            title: self.title(),
             test_set: Some(self),
-            class_names: self.classes().iter().map(|class| class.name.clone()).collect(),
+            class_names: self.class_names(),
             images,
             warnings,
             source: Source::Folder(root.to_owned()),

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::RgbImage;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 
 use crate::decode::{DecodeError, decode};
+use crate::fine_grained::{EXCHANGED_FOOD, FineGrained};
+use crate::member::Member;
 use crate::test_set::TestSet;
 
 /// A test set whose files were found.
@@ -44,6 +44,8 @@ pub struct LabelledImage {
 pub enum Source {
     /// Files below a folder.
     Folder(PathBuf),
+    /// Parts of tar files, in the order of the images.
+    Members(Arc<Vec<Member>>),
     /// Bytes within the program, by path.
     Embedded(fn(&Path) -> Option<Cow<'static, [u8]>>),
 }
@@ -78,15 +80,6 @@ pub enum ImageError {
     },
 }
 
-/// In which order a set is gone through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// As the files are ordered.
-    File,
-    /// Shuffled once, by a generator seeded with this number.
-    Shuffled(u64),
-}
-
 /// Reads a file. What may never end is not opened, unless it is what a shell hands over.
 fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
     let error = |source| ImageError::Read { path: path.to_owned(), source };
@@ -101,36 +94,54 @@ fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
 }
 
 impl ImageSet {
+    /// Food101 with two class names exchanged, as in the published code of TPT and MINT
+    /// ([`EXCHANGED_FOOD`]); other sets are returned as they are.
+    pub fn with_official_food101(mut self) -> Self {
+        let is_food = self.test_set == Some(TestSet::FineGrained(FineGrained::Food101));
+        let [one, other] = EXCHANGED_FOOD;
+        if is_food && other < self.class_names.len() {
+            self.class_names.swap(one, other);
+            self.id = "food101-official".to_owned();
+            self.title = format!("{} (official names)", self.title);
+        }
+        self
+    }
+
+    /// The folder that paths are below; `None` if the set is not a folder of files.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.source {
+            Source::Folder(folder) => Some(folder),
+            Source::Members(_) | Source::Embedded(_) => None,
+        }
+    }
+
+    /// The bytes of an image.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be read.
+    pub fn bytes(&self, index: usize) -> Result<Cow<'static, [u8]>, ImageError> {
+        let path = &self.images[index].path;
+        let read = |source| ImageError::Read { path: path.clone(), source };
+        match &self.source {
+            Source::Folder(root) => self::read(&root.join(path)).map(Cow::Owned),
+            Source::Members(members) => members[index].read().map(Cow::Owned).map_err(read),
+            Source::Embedded(bytes) => {
+                bytes(path).ok_or_else(|| read(std::io::ErrorKind::NotFound.into()))
+            }
+        }
+    }
+
     /// Reads and decodes an image.
     ///
     /// # Errors
     ///
     /// If the file cannot be read or is not an image.
     pub fn load(&self, index: usize) -> Result<RgbImage, ImageError> {
-        let path = &self.images[index].path;
-        let (path, bytes) = match &self.source {
-            Source::Folder(root) => {
-                let path = root.join(path);
-                let bytes = read(&path)?;
-                (path, Cow::Owned(bytes))
-            }
-            Source::Embedded(bytes) => {
-                let found = bytes(path).ok_or_else(|| ImageError::Read {
-                    path: path.clone(),
-                    source: std::io::ErrorKind::NotFound.into(),
-                })?;
-                (path.clone(), found)
-            }
-        };
-        decode(&bytes).map_err(|source| ImageError::Decode { path, source })
-    }
-
-    /// Indices of all images in the given order.
-    pub fn order(&self, order: Order) -> Vec<usize> {
-        let mut indices: Vec<usize> = (0..self.images.len()).collect();
-        if let Order::Shuffled(seed) = order {
-            indices.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        }
-        indices
+        decode(&self.bytes(index)?).map_err(|source| {
+            let path = &self.images[index].path;
+            let path = self.folder().map_or_else(|| path.clone(), |folder| folder.join(path));
+            ImageError::Decode { path, source }
+        })
     }
 }

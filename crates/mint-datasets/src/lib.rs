@@ -18,22 +18,42 @@
 //! ```
 
 mod class_names;
+mod corruption;
 mod decode;
+mod doctor;
+mod fine_grained;
 mod folder_error;
+mod ground_truth;
 mod image_folder;
+mod image_list;
 mod image_set;
 mod imagenet;
+mod layout;
+mod listed_labels;
+mod listed_set;
+mod member;
+mod order;
+mod shards;
 mod test_set;
 mod walk;
 
 pub use image;
 
 pub use class_names::{ClassNamesError, duplicate, quoted, read_class_names};
+pub use corruption::Corruption;
 pub use decode::{DecodeError, decode};
+pub use doctor::{Examination, Finding, FindingKind, Severity, examine};
+pub use fine_grained::{EXCHANGED_FOOD, FineGrained, FineGrainedFacts};
 pub use folder_error::FolderError;
+pub use ground_truth::{GroundTruthError, read_ground_truth};
 pub use image_folder::open_image_folder;
-pub use image_set::{ImageError, ImageSet, LabelledImage, Order, Source};
+pub use image_list::open_image_list;
+pub use image_set::{ImageError, ImageSet, LabelledImage, Source};
 pub use imagenet::{Class, ImageNet};
+pub use layout::{Move, Nested, RepairError, make, nested, sorted_into_classes};
+pub use listed_labels::ListError;
+pub use member::Member;
+pub use order::Order;
 pub use test_set::{FolderNames, TestSet, UnknownTestSet};
 
 #[cfg(doctest)]

@@ -118,8 +118,17 @@ pub(crate) fn class_folders(
 
 /// Number of images in `folder` itself; 0 if it cannot be read.
 pub(crate) fn images_in(folder: &Path) -> usize {
+    image_names(folder).len()
+}
+
+/// Names of the images in `folder` itself, sorted; none if it cannot be read.
+pub(crate) fn image_names(folder: &Path) -> Vec<OsString> {
     let entries = entries(folder, &mut Skipped::default()).unwrap_or_default();
-    entries.iter().filter(|entry| matches!(entry, Entry::File(name) if is_image(name))).count()
+    let image = |entry| match entry {
+        Entry::File(name) if is_image(&name) => Some(name),
+        _ => None,
+    };
+    entries.into_iter().filter_map(image).collect()
 }
 
 /// Collects the images below `root/folder`. `within` are the folders above it, without links.

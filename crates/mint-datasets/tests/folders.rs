@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use mint_datasets::{
-    FolderError, ImageNet, ImageSet, Order, TestSet, open_image_folder, read_class_names,
+    Corruption, FolderError, ImageNet, ImageSet, Order, TestSet, open_image_folder,
+    read_class_names,
 };
 use tempfile::TempDir;
 
@@ -54,12 +55,13 @@ fn imagenet_v2_labels_are_the_folders_numbers() {
 
 #[test]
 fn every_usual_folder_and_the_folder_itself_are_found() {
-    for set in TestSet::ALL {
+    let corrupted = Corruption::new("fog", 5).map(TestSet::ImageNetC);
+    for set in TestSet::IMAGENET.into_iter().chain(corrupted) {
         let key = match set {
             TestSet::ImageNetV2 => "7".to_owned(),
-            _ => set.classes()[3].synset.clone(),
+            _ => set.synsets()[3].synset.clone(),
         };
-        for folder in set.folders().iter().chain(&["."]) {
+        for folder in set.folders().iter().map(String::as_str).chain(["."]) {
             let data = TempDir::new().expect("a folder");
             touch(&data.path().join(folder), &[&format!("{key}/image.jpg")]);
             let found = set.find(data.path()).unwrap_or_else(|error| panic!("{folder}: {error}"));

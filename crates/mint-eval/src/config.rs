@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use mint_clip::Precision;
+use mint_datasets::{Order, TestSet};
 use mint_tuner::{
     MethodError, MintConfig, MtaConfig, SarConfig, TdaConfig, TptConfig, VteConfig, ZeroConfig,
 };
@@ -25,6 +26,10 @@ pub struct RunConfig {
     pub limit: Option<usize>,
     /// Order of the images. MINT remembers, so its results depend on it.
     pub order: ImageOrder,
+    /// Whether random views are mixed by AugMix.
+    pub augmix: Mixing,
+    /// Food101 with two class names exchanged, as in the published code of TPT and MINT.
+    pub official_food101: bool,
     /// One part of the images, for runs on several machines.
     pub shard: Option<Shard>,
     /// Type of the numbers in the towers.
@@ -41,6 +46,8 @@ pub struct RunConfig {
     pub starts: Starts,
     /// What each method with fixed texts compares images with.
     pub texts: MethodTexts,
+    /// Texts of each class, for the texts `class-texts`: JSON from class names to lists of texts.
+    pub class_texts: Option<PathBuf>,
     /// Settings of MINT.
     pub mint: MintConfig,
     /// Settings of TPT.
@@ -65,6 +72,8 @@ impl Default for RunConfig {
             seed: 0,
             limit: None,
             order: ImageOrder::Shuffled,
+            augmix: Mixing::BySet,
+            official_food101: false,
             shard: None,
             precision: Precision::F32,
             temperature: 1.0,
@@ -73,6 +82,7 @@ impl Default for RunConfig {
             maple: None,
             starts: Starts::default(),
             texts: MethodTexts::default(),
+            class_texts: None,
             mint: MintConfig::default(),
             tpt: TptConfig::default(),
             sar: SarConfig::default(),
@@ -85,13 +95,85 @@ impl Default for RunConfig {
 }
 
 /// Order of the images of a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum ImageOrder {
     /// Shuffled once, from the seed.
     Shuffled,
-    /// As the files are sorted.
+    /// As the files are sorted, or the test list has them.
     File,
+    /// Class after class, shuffled within each.
+    Classes,
+    /// Classes in bursts, the shorter the larger this number: [`Order::Dirichlet`].
+    Dirichlet(f64),
+}
+
+/// A text that is not an order of images.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not an order of images; orders are `shuffled`, `file`, `classes`, and `dirichlet:0.1` with any number above 0"
+)]
+pub struct UnknownOrder(String);
+
+impl ImageOrder {
+    /// The order with a seed.
+    pub fn seeded(self, seed: u64) -> Order {
+        match self {
+            Self::Shuffled => Order::Shuffled(seed),
+            Self::File => Order::File,
+            Self::Classes => Order::Classes(seed),
+            Self::Dirichlet(concentration) => Order::Dirichlet { seed, concentration },
+        }
+    }
+}
+
+impl FromStr for ImageOrder {
+    type Err = UnknownOrder;
+
+    fn from_str(text: &str) -> Result<Self, UnknownOrder> {
+        let unknown = || UnknownOrder(text.to_owned());
+        match text {
+            "shuffled" => Ok(Self::Shuffled),
+            "file" => Ok(Self::File),
+            "classes" => Ok(Self::Classes),
+            _ => {
+                let number = text.strip_prefix("dirichlet:").ok_or_else(unknown)?.parse().ok();
+                let number = number.filter(|number: &f64| number.is_finite() && *number > 0.0);
+                number.map(Self::Dirichlet).ok_or_else(unknown)
+            }
+        }
+    }
+}
+
+impl TryFrom<String> for ImageOrder {
+    type Error = UnknownOrder;
+
+    fn try_from(text: String) -> Result<Self, UnknownOrder> {
+        text.parse()
+    }
+}
+
+impl From<ImageOrder> for String {
+    fn from(order: ImageOrder) -> String {
+        match order {
+            ImageOrder::Shuffled => "shuffled".to_owned(),
+            ImageOrder::File => "file".to_owned(),
+            ImageOrder::Classes => "classes".to_owned(),
+            ImageOrder::Dirichlet(concentration) => format!("dirichlet:{concentration}"),
+        }
+    }
+}
+
+/// Whether random views are mixed by AugMix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mixing {
+    /// Where the published code does: for the fine-grained sets.
+    BySet,
+    /// For every set.
+    Always,
+    /// For none.
+    Never,
 }
 
 /// What each method that learns a context starts from.
@@ -124,6 +206,8 @@ pub enum LearnedStart {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct MethodTexts {
+    /// CLIP zero-shot's.
+    pub clip: Texts,
     /// Ensemble's.
     pub ensemble: Texts,
     /// SAR's.
@@ -141,6 +225,7 @@ pub struct MethodTexts {
 impl Default for MethodTexts {
     fn default() -> Self {
         Self {
+            clip: Texts::Template,
             ensemble: Texts::Templates80,
             sar: Texts::Template,
             mta: Texts::Templates80,
@@ -157,6 +242,10 @@ impl Default for MethodTexts {
 pub enum Texts {
     /// `a photo of a {}.`
     Template,
+    /// The template that CoOp has for the test set, such as `a photo of a {}, a type of pet.`
+    SetTemplate,
+    /// The mean of the texts that the file `class-texts` has for each class.
+    ClassTexts,
     /// The mean of 7 templates.
     #[serde(rename = "templates-7")]
     Templates7,
@@ -259,7 +348,31 @@ pub enum ConfigError {
     },
 }
 
+impl MethodTexts {
+    /// The same texts for every method that compares images with fixed texts.
+    pub fn all(texts: Texts) -> Self {
+        Self {
+            clip: texts,
+            ensemble: texts,
+            sar: texts,
+            mta: texts,
+            zero: texts,
+            tda: texts,
+            vte: texts,
+        }
+    }
+}
+
 impl RunConfig {
+    /// Whether the random views of a set are mixed by AugMix.
+    pub fn mixes_views(&self, set: Option<TestSet>) -> bool {
+        match self.augmix {
+            Mixing::BySet => set.is_some_and(TestSet::mixes_views),
+            Mixing::Always => true,
+            Mixing::Never => false,
+        }
+    }
+
     /// Checks what does not depend on the model.
     ///
     /// # Errors
@@ -321,6 +434,26 @@ mod tests {
             RunConfig { limit: Some(8), shard, ..RunConfig::default() }.select((0..100).collect())
         };
         assert_eq!([part(0), part(1), part(2)], [vec![0, 3, 6], vec![1, 4, 7], vec![2, 5]]);
+    }
+
+    #[test]
+    fn orders_are_written_as_they_are_read() {
+        for order in ["shuffled", "file", "classes", "dirichlet:0.1"] {
+            let parsed: ImageOrder = order.parse().unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(String::from(parsed), order);
+        }
+        for text in ["random", "dirichlet", "dirichlet:", "dirichlet:0", "dirichlet:nan", "File"] {
+            assert!(text.parse::<ImageOrder>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn views_are_mixed_where_the_published_code_mixes_them() {
+        let pets = "pets".parse().ok();
+        let mixes = |augmix, set| RunConfig { augmix, ..RunConfig::default() }.mixes_views(set);
+        assert!(mixes(Mixing::BySet, pets) && !mixes(Mixing::Never, pets));
+        assert!(!mixes(Mixing::BySet, Some(TestSet::ImageNetR)) && !mixes(Mixing::BySet, None));
+        assert!(mixes(Mixing::Always, None));
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mint_clip::{Clip, Tokenizer};
-use mint_datasets::{ImageSet, Order};
+use mint_datasets::ImageSet;
 use mint_tuner::{Lifetime, Method, ZeroShot};
 
-use crate::config::{ImageOrder, RunConfig};
+use crate::config::RunConfig;
 use crate::error::{EvalError, RecordError};
 use crate::lines::EarlierLine;
 use crate::loader::Loader;
@@ -53,11 +53,7 @@ impl<'a> Evaluation<'a> {
     ///
     /// If none is left.
     pub fn select(config: &RunConfig, set: &ImageSet) -> Result<Vec<usize>, EvalError> {
-        let order = match config.order {
-            ImageOrder::File => Order::File,
-            ImageOrder::Shuffled => Order::Shuffled(config.seed),
-        };
-        let indices = config.select(set.order(order));
+        let indices = config.select(set.order(config.order.seeded(config.seed)));
         if indices.is_empty() {
             return Err(EvalError::NoImages(set.title.clone()));
         }
@@ -102,7 +98,7 @@ impl<'a> Evaluation<'a> {
         let mut indices = Self::select(config, set)?;
         observer.prepare(set);
         let before = self.finished_before.take();
-        let session = Session::new(clip, tokenizer, &set.class_names, &mut self.methods, config);
+        let session = Session::of_set(clip, tokenizer, set, &mut self.methods, config);
         let mut session = session.map_err(|error| EvalError::of_session(error, set, None))?;
         self.zero_shot
             .prepare(session.classes())

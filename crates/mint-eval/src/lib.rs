@@ -49,8 +49,8 @@ mod views;
 
 pub use calibration::{Calibration, brier, probabilities};
 pub use config::{
-    ConfigError, ContextStart, ImageOrder, LearnedStart, MethodTexts, NotAShard, RunConfig, Shard,
-    Starts, Texts,
+    ConfigError, ContextStart, ImageOrder, LearnedStart, MethodTexts, Mixing, NotAShard, RunConfig,
+    Shard, Starts, Texts, UnknownOrder,
 };
 pub use error::{EvalError, RecordError};
 pub use evaluate::Evaluation;
@@ -61,7 +61,9 @@ pub use method_id::{MethodId, UnknownMethod};
 pub use methods::{ConfiguredMethod, Setup, SetupError, build_methods};
 pub use metrics::{Accuracy, ranking, wilson};
 pub use pixels::view_tensor;
-pub use prompts::{PromptsError, StartContext, TrainedPrompts, cocoop_prompts, maple_prompts};
+pub use prompts::{
+    PromptsError, StartContext, TrainedPrompts, cocoop_prompts, maple_prompts, read_class_texts,
+};
 pub use record::{EarlierRun, RUN_FILE, Record};
 pub use row::Row;
 pub use run_info::{

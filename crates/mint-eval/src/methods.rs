@@ -20,6 +20,9 @@ pub enum SetupError {
     /// CoOp, or texts from a context, without one.
     #[error("CoOp, and texts from a context, need a trained context")]
     NoTrainedContext,
+    /// Texts of each class without their file.
+    #[error("the texts `class-texts` need a file of texts for each class")]
+    NoClassTexts,
     /// A method without the checkpoint of its training.
     #[error("{} needs a checkpoint of its training", .0.title())]
     NoPrompts(MethodId),
@@ -78,7 +81,7 @@ impl Builder<'_> {
         let setup = |start| Setup { start, ..Setup::default() };
         let chosen = |start, share| Setup { start, share: Some(share), steps: 0 };
         let (method, setup): (Box<dyn Method>, Setup) = match id {
-            MethodId::Clip => self.zero_shot(Texts::Template)?,
+            MethodId::Clip => self.zero_shot(texts.clip)?,
             MethodId::Ensemble => self.zero_shot(texts.ensemble)?,
             MethodId::Coop => self.zero_shot(Texts::Context)?,
             MethodId::Cocoop => {
@@ -139,6 +142,11 @@ impl Builder<'_> {
         let facts = ImageNet::facts();
         Ok(match texts {
             Texts::Template => (ClassTexts::default(), "template"),
+            Texts::SetTemplate => (ClassTexts::OfSet, "set template"),
+            Texts::ClassTexts => {
+                let lists = self.prompts.class_texts.clone().ok_or(SetupError::NoClassTexts)?;
+                (ClassTexts::PerClass(lists), "class texts")
+            }
             Texts::Templates7 => (ClassTexts::Ensemble(facts.templates_7.clone()), "7 templates"),
             Texts::Templates80 => {
                 (ClassTexts::Ensemble(facts.templates_80.clone()), "80 templates")

@@ -1,12 +1,17 @@
 //! Prompts that were trained elsewhere, checked against the model that is to use them.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
 use mint_clip::burn::tensor::{Tensor, TensorData};
 use mint_clip::weights::{LearnedPrompts, Maple, MetaNet, StoredLinear};
 use mint_clip::{Clip, Tokenizer, WeightsError};
-use mint_tuner::{CocoopPrompts, CoupledPrompt, MaplePrompts};
+use mint_tuner::{ClassTextLists, CocoopPrompts, CoupledPrompt, MaplePrompts, MethodError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::Normal;
+use serde::Deserialize;
 
 use crate::config::ContextStart;
 
@@ -14,6 +19,30 @@ use crate::config::ContextStart;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PromptsError {
+    /// The texts of the classes cannot be read.
+    #[error("cannot read the class texts `{file}`")]
+    ReadTexts {
+        /// The file.
+        file: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The texts of the classes have another form.
+    #[error("the class texts `{file}` are not a JSON object from class names to lists of texts")]
+    TextsForm {
+        /// The file.
+        file: String,
+        /// Where not.
+        source: serde_json::Error,
+    },
+    /// The texts of the classes cannot be used.
+    #[error("the class texts `{file}` cannot be used")]
+    Texts {
+        /// The file.
+        file: String,
+        /// Why not.
+        source: MethodError,
+    },
     /// The file cannot be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -67,6 +96,8 @@ pub struct TrainedPrompts {
     pub cocoop: Option<CocoopPrompts>,
     /// MaPLe's.
     pub maple: Option<MaplePrompts>,
+    /// Texts of each class.
+    pub class_texts: Option<Arc<ClassTextLists>>,
 }
 
 /// A context and where it is from.
@@ -82,6 +113,32 @@ pub struct StartContext {
 const RANDOM_CONTEXT_STD: f32 = 0.02;
 /// Vectors of a random context.
 const RANDOM_CONTEXT_VECTORS: usize = 4;
+
+/// Reads texts of each class: a JSON object from class names to lists of texts, as the files of CuPL
+/// are, or to one text.
+///
+/// # Errors
+///
+/// If the file cannot be read, has another form, or a class has no texts.
+pub fn read_class_texts(file: &Path) -> Result<ClassTextLists, PromptsError> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Texts {
+        Many(Vec<String>),
+        One(String),
+    }
+    let name = || file.display().to_string();
+    let text = std::fs::read_to_string(file)
+        .map_err(|source| PromptsError::ReadTexts { file: name(), source })?;
+    let lists: BTreeMap<String, Texts> = serde_json::from_str(&text)
+        .map_err(|source| PromptsError::TextsForm { file: name(), source })?;
+    let lists = lists.into_iter().map(|(class, texts)| match texts {
+        Texts::Many(texts) => (class, texts),
+        Texts::One(text) => (class, vec![text]),
+    });
+    ClassTextLists::new(lists.collect())
+        .map_err(|source| PromptsError::Texts { file: name(), source })
+}
 
 impl StartContext {
     /// Reads or makes the context that learned prompts start from.

@@ -41,6 +41,9 @@ pub struct Arguments {
     pub test_sets: Option<String>,
     /// Folders of class folders.
     pub image_folders: Vec<PathBuf>,
+    /// Lists of images, and webdatasets.
+    #[serde(default)]
+    pub image_lists: Vec<PathBuf>,
     /// Class names for those.
     pub class_names: Option<PathBuf>,
     /// Folder that holds the published test sets.
@@ -86,6 +89,9 @@ pub struct TrainedFiles {
     pub cocoop: Option<HashedFile>,
     /// MaPLe's checkpoint.
     pub maple: Option<HashedFile>,
+    /// Texts of each class.
+    #[serde(default)]
+    pub class_texts: Option<HashedFile>,
 }
 
 /// A test set as it was found.
@@ -165,7 +171,7 @@ impl RunInfo {
         if matches!(config.context, Some(ContextStart::File(_))) {
             config.context = None;
         }
-        (config.cocoop, config.maple) = (None, None);
+        (config.cocoop, config.maple, config.class_texts) = (None, None, None);
         let sums = |files: &[HashedFile]| -> Vec<String> {
             files.iter().map(|file| file.sha256.clone()).collect()
         };
@@ -183,6 +189,7 @@ impl RunInfo {
             "context": { "sha256": trained(&self.prompts.context) },
             "cocoop": { "sha256": trained(&self.prompts.cocoop) },
             "maple": { "sha256": trained(&self.prompts.maple) },
+            "class-texts": { "sha256": trained(&self.prompts.class_texts) },
             "version": self.versions,
         })
     }
@@ -252,7 +259,7 @@ impl TestSetInfo {
             Source::Folder(folder) => {
                 Some(std::fs::canonicalize(folder).unwrap_or_else(|_| folder.clone()))
             }
-            Source::Embedded(_) => None,
+            Source::Members(_) | Source::Embedded(_) => None,
         };
         Self {
             id: set.id.clone(),

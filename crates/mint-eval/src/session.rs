@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use image::RgbImage;
-use mint_augment::{ViewError, ViewGenerator, ViewSeed, Views};
+use mint_augment::{AugMix, ViewConfig, ViewError, ViewGenerator, ViewSeed, Views};
 use mint_clip::burn::tensor::Tensor;
 use mint_clip::{Clip, Tokenizer};
+use mint_datasets::ImageSet;
 use mint_tuner::{ClassSet, ImageViews, MethodError, Outcome, Pending, ViewDemand};
 
 use crate::config::RunConfig;
@@ -62,13 +63,45 @@ impl<'a> Session<'a> {
         methods: &'a mut [ConfiguredMethod],
         config: &RunConfig,
     ) -> Result<Self, SessionError> {
-        let classes = ClassSet::new(clip, tokenizer, class_names);
+        Self::begin(ClassSet::new(clip, tokenizer, class_names), methods, config, false)
+    }
+
+    /// For the images of a test set: its classes and its template, and its views mixed by AugMix if
+    /// the configuration says so.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::new`].
+    pub fn of_set(
+        clip: &'a Clip,
+        tokenizer: &'a Tokenizer,
+        set: &'a ImageSet,
+        methods: &'a mut [ConfiguredMethod],
+        config: &RunConfig,
+    ) -> Result<Self, SessionError> {
+        let classes = ClassSet::new(clip, tokenizer, &set.class_names);
+        let classes = match set.test_set {
+            Some(test_set) => classes.with_template(test_set.template()),
+            None => classes,
+        };
+        Self::begin(classes, methods, config, config.mixes_views(set.test_set))
+    }
+
+    fn begin(
+        classes: ClassSet<'a>,
+        methods: &'a mut [ConfiguredMethod],
+        config: &RunConfig,
+        mixes_views: bool,
+    ) -> Result<Self, SessionError> {
         for ConfiguredMethod { id, method, .. } in methods.iter_mut() {
             method.next_test_set();
             method.prepare(&classes).map_err(SessionError::of(*id))?;
         }
         let views = if any_wants_all(methods) { config.views } else { 1 };
-        let generator = ViewGenerator::new(view_config(&clip.config, views))?;
+        let clip = classes.clip();
+        let augmix = mixes_views.then(AugMix::default);
+        let generator =
+            ViewGenerator::new(ViewConfig { augmix, ..view_config(&clip.config, views) })?;
         Ok(Self { clip, classes, methods, generator, seed: config.seed })
     }
 

@@ -5,10 +5,10 @@ use std::time::Instant;
 use mint_augment::Views;
 use mint_clip::Clip;
 use mint_clip::burn::tensor::Tensor;
-use mint_datasets::ImageSet;
+use mint_datasets::{ImageSet, TestSet};
 use mint_tuner::{ImageViews, Method, Pending, ViewDemand, ZeroShot};
 
-use crate::config::RunConfig;
+use crate::config::{ImageOrder, RunConfig};
 use crate::error::{EvalError, RecordError};
 use crate::lines::ErrorLine;
 use crate::loader::LoadError;
@@ -193,8 +193,14 @@ impl<'a> SetRun<'a> {
             published_top1: None,
             seconds_per_image: tally.seconds / tally.accuracy.images.max(1) as f64,
         };
-        let published = self.set.test_set.filter(|_| is_published_size(&self.clip.config));
-        let published_top1 = published.and_then(|set| published_top1(&row, set.id()));
+        let is_like = |set: &TestSet| {
+            let views_are =
+                row.views == 1 || self.config.mixes_views(Some(*set)) == set.mixes_views();
+            let order_is = matches!(self.config.order, ImageOrder::Shuffled | ImageOrder::File);
+            views_are && order_is && is_published_size(&self.clip.config)
+        };
+        let published = self.set.test_set.filter(is_like);
+        let published_top1 = published.and_then(|_| published_top1(&row, &self.set.id));
         Row { published_top1, ..row }
     }
 

@@ -18,6 +18,7 @@ pub struct ClassSet<'a> {
     clip: &'a Clip,
     tokenizer: &'a Tokenizer,
     names: &'a [String],
+    template: Option<String>,
     features: RefCell<Vec<(ClassTexts, TextFeatures)>>,
     learners: RefCell<Vec<(Context, Rc<PromptLearner>)>>,
     derived: RefCell<Vec<(CacheKey, Rc<dyn Any>)>>,
@@ -38,10 +39,16 @@ impl<'a> ClassSet<'a> {
             clip,
             tokenizer,
             names,
+            template: None,
             features: RefCell::default(),
             learners: RefCell::default(),
             derived: RefCell::default(),
         }
+    }
+
+    /// With the set's own template, `{}` where the class name goes, for [`ClassTexts::OfSet`].
+    pub fn with_template(self, template: impl Into<String>) -> Self {
+        Self { template: Some(template.into()), ..self }
     }
 
     /// The model.
@@ -63,8 +70,16 @@ impl<'a> ClassSet<'a> {
     ///
     /// # Errors
     ///
-    /// If a text is too long for the model.
+    /// If a text is too long for the model, or a class has no texts.
     pub fn features(&self, texts: &ClassTexts) -> Result<TextFeatures, MethodError> {
+        let of_set;
+        let texts = match (texts, &self.template) {
+            (ClassTexts::OfSet, Some(template)) => {
+                of_set = ClassTexts::Template(template.clone());
+                &of_set
+            }
+            _ => texts,
+        };
         let known = find(&self.features, |other| other.is_identical(texts));
         if let Some(features) = known {
             return Ok(features);

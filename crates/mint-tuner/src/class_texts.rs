@@ -1,11 +1,13 @@
 //! Fixed prompts of the classes and their embeddings, which methods without learning compare
 //! images with.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use mint_clip::tokenizer::TokenizerError;
 use mint_clip::{Clip, ContextPlaces, PromptSet, Tokenizer, normalize};
+
+use crate::error::MethodError;
 
 /// The template of the published zero-shot rows.
 pub const TEMPLATE: &str = "a photo of a {}.";
@@ -14,11 +16,23 @@ pub const TEMPLATE: &str = "a photo of a {}.";
 #[derive(Debug, Clone)]
 pub struct Context(Arc<Tensor<2>>);
 
+/// Texts of each class.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassTextLists {
+    texts: BTreeMap<String, Vec<String>>,
+}
+
 /// What the texts of the classes are made of.
 #[derive(Debug, Clone)]
 pub enum ClassTexts {
     /// One template, with `{}` where the class name goes.
     Template(String),
+    /// The template of the class set, which [`crate::ClassSet::with_template`] says; without one
+    /// [`TEMPLATE`].
+    OfSet,
+    /// Texts of each class, the mean of them normalised: descriptions as Pratt et al., *What Does a
+    /// Platypus Look Like?* (2023), have a language model write them.
+    PerClass(Arc<ClassTextLists>),
     /// The mean over many templates, each normalised: the "ensemble" of Radford et al. (2021),
     /// section 3.1.4.
     Ensemble(Vec<String>),
@@ -38,7 +52,7 @@ impl ClassTexts {
     ///
     /// # Errors
     ///
-    /// If a text is too long for the model.
+    /// If a text is too long for the model, or a class has no texts.
     ///
     /// # Panics
     ///
@@ -48,12 +62,23 @@ impl ClassTexts {
         clip: &Clip,
         tokenizer: &Tokenizer,
         class_names: &[String],
-    ) -> Result<Tensor<2>, TokenizerError> {
+    ) -> Result<Tensor<2>, MethodError> {
         let of_template = |template: &String| {
             let prompts = PromptSet::from_template(tokenizer, class_names, template)?;
-            Ok(normalize(clip.text.forward(&prompts, None)))
+            Ok::<_, MethodError>(normalize(clip.text.forward(&prompts, None)))
         };
         match self {
+            Self::OfSet => of_template(&TEMPLATE.to_owned()),
+            Self::PerClass(lists) => {
+                let of_class = |name: &String| {
+                    let texts = lists.of(name)?;
+                    let prompts = PromptSet::from_template(tokenizer, texts, "{}")?;
+                    let features = normalize(clip.text.forward(&prompts, None));
+                    Ok(normalize(features.mean_dim(0)))
+                };
+                let features = class_names.iter().map(of_class);
+                Ok(Tensor::cat(features.collect::<Result<_, MethodError>>()?, 0))
+            }
             Self::Template(template) => of_template(template),
             Self::Ensemble(templates) => {
                 let mut sum: Option<Tensor<2>> = None;
@@ -89,12 +114,46 @@ impl ClassTexts {
     /// [`ClassTexts::is_same`] as far as can be told without reading tensors back.
     pub(crate) fn is_identical(&self, other: &Self) -> bool {
         match (self, other) {
+            (Self::OfSet, Self::OfSet) => true,
+            (Self::PerClass(one), Self::PerClass(other)) => one == other,
             (Self::Template(one), Self::Template(other)) => one == other,
             (Self::Ensemble(one), Self::Ensemble(other)) => one == other,
             (Self::Context(one), Self::Context(other)) => one.is_identical(other),
             _ => false,
         }
     }
+}
+
+impl ClassTextLists {
+    /// From the texts of each class. Names are compared as CLIP reads them: without case, and with
+    /// `_` as a blank.
+    ///
+    /// # Errors
+    ///
+    /// If a class has no texts, or two names are the same.
+    pub fn new(lists: BTreeMap<String, Vec<String>>) -> Result<Self, MethodError> {
+        let mut texts = BTreeMap::new();
+        for (name, list) in lists {
+            if list.iter().all(|text| text.trim().is_empty()) {
+                return Err(MethodError::Config(format!("the class `{name}` has no texts")));
+            }
+            if texts.insert(plain(&name), list).is_some() {
+                return Err(MethodError::Config(format!("the class `{name}` has texts twice")));
+            }
+        }
+        Ok(Self { texts })
+    }
+
+    fn of(&self, name: &str) -> Result<&[String], MethodError> {
+        let texts = self.texts.get(&plain(name)).map(Vec::as_slice);
+        texts.ok_or_else(|| {
+            MethodError::Config(format!("the class texts have none for the class `{name}`"))
+        })
+    }
+}
+
+fn plain(name: &str) -> String {
+    name.trim().to_lowercase().replace('_', " ")
 }
 
 impl From<Tensor<2>> for Context {

@@ -54,7 +54,7 @@ mod zero_shot;
 pub use mint_clip::burn;
 
 pub use class_set::{CacheKey, ClassSet, TextFeatures};
-pub use class_texts::{ClassTexts, Context, TEMPLATE};
+pub use class_texts::{ClassTextLists, ClassTexts, Context, TEMPLATE};
 pub use cocoop::{Cocoop, CocoopPrompts};
 pub use confidence::ConfidentShare;
 pub use error::MethodError;

@@ -1,58 +1,188 @@
-//! Lists the test sets, or checks every image of them.
+//! Lists the test sets, or examines and mends them.
 
-use anyhow::bail;
-use mint_datasets::{FolderError, ImageSet, Source, TestSet};
+use std::path::Path;
 
-use crate::args::{DatasetsAction, DatasetsArgs};
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use mint_datasets::{
+    Examination, FolderError, ImageSet, Move, Severity, TestSet, examine, make, nested,
+    read_ground_truth, sorted_into_classes,
+};
+use serde_json::json;
+
+use crate::args::{DatasetsArgs, DatasetsCommand, DatasetsPlace, DoctorArgs, Format};
 use crate::output;
+use crate::test_sets;
 
-/// Prints one line per test set; with `doctor`, also every image that cannot be used.
+/// Findings of a kind that are printed; JSON has all.
+const SHOWN: usize = 20;
+
+/// Lists all sets, or examines some.
 pub fn run(args: &DatasetsArgs) -> anyhow::Result<()> {
-    let mut damaged = 0;
-    for set in TestSet::ALL {
-        let name = format!("{}  {:16}", set.id(), set.title());
-        match set.find(&args.data) {
+    match &args.command {
+        None => list(&args.place),
+        Some(DatasetsCommand::Doctor(doctor)) => examine_sets(doctor),
+    }
+}
+
+/// One line per set: what was found, what there should be, and where it is from.
+fn list(place: &DatasetsPlace) -> anyhow::Result<()> {
+    let mut entries = Vec::new();
+    for set in TestSet::all() {
+        let found = set.find(&place.data);
+        let (images, classes) = (set.n_images(), set.class_names().len());
+        let mut entry = json!({
+            "set": set.id(), "title": set.title(), "expected_images": images,
+            "expected_classes": classes, "licence": set.licence(), "origin": set.origin(),
+        });
+        let name = format!("{:10} {:16}", set.id(), set.title());
+        let line = match &found {
             Ok(found) => {
-                output::result(&format!("{name} {}", describe(&found)));
-                if args.action == Some(DatasetsAction::Doctor) {
-                    damaged += examine(&found);
-                }
+                let bytes = bytes_of(found);
+                let folder = found.folder().unwrap_or(Path::new(""));
+                entry["folder"] = json!(folder);
+                entry["images"] = json!(found.images.len());
+                entry["bytes"] = json!(bytes);
+                entry["warnings"] = json!(found.warnings);
+                let warnings: String =
+                    found.warnings.iter().map(|warning| format!(", {warning}")).collect();
+                let gigabytes = bytes as f64 / 1e9;
+                format!(
+                    "{} of {images} images, {classes} classes, {gigabytes:.1} GB in `{}`{warnings}; licence: {}",
+                    found.images.len(),
+                    folder.display(),
+                    set.licence()
+                )
             }
-            Err(FolderError::NotFound { .. }) => {
-                output::result(&format!(
-                    "{name} not in `{}`: {}",
-                    args.data.display(),
-                    set.origin()
-                ));
+            Err(FolderError::NotFound { .. }) => format!(
+                "not in `{}`: {images} images, {classes} classes; licence: {}; from {}",
+                place.data.display(),
+                set.licence(),
+                set.origin()
+            ),
+            Err(error) => {
+                entry["problem"] = json!(error.to_string());
+                format!("cannot be used: {error}")
             }
-            Err(error) => output::result(&format!("{name} cannot be used: {error}")),
+        };
+        match place.format {
+            Format::Text => output::result(&format!("{name} {line}")),
+            Format::Json => entries.push(entry),
         }
     }
-    if damaged > 0 {
-        let images = output::counted(damaged as u64, "image");
-        bail!("{images} cannot be used; replace them, or runs will skip them");
+    if place.format == Format::Json {
+        output::result(&serde_json::to_string_pretty(&json!({ "test_sets": entries }))?);
     }
     Ok(())
 }
 
-fn describe(set: &ImageSet) -> String {
-    let folder = match &set.source {
-        Source::Folder(folder) => format!("`{}`", folder.display()),
-        Source::Embedded(_) => "embedded".to_owned(),
-    };
-    let warnings = set.warnings.iter().map(|warning| format!(", {warning}")).collect::<String>();
-    format!("{folder}, {} images{warnings}", set.images.len())
+/// Bytes of all files of a set that are there.
+fn bytes_of(set: &ImageSet) -> u64 {
+    let Some(folder) = set.folder() else { return 0 };
+    let size = |path: &Path| std::fs::metadata(folder.join(path)).map_or(0, |file| file.len());
+    set.images.iter().map(|image| size(&image.path)).sum()
 }
 
-/// Decodes every image; returns the number of those that cannot be used.
-fn examine(set: &ImageSet) -> usize {
-    let mut damaged = 0;
-    for index in 0..set.images.len() {
-        if let Err(error) = set.load(index) {
-            damaged += 1;
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-            output::result(&format!("   {error}{}", cause.unwrap_or_default()));
+fn examine_sets(doctor: &DoctorArgs) -> anyhow::Result<()> {
+    let named = doctor.sets.as_deref().map(test_sets::published).transpose()?;
+    let sets = named.clone().unwrap_or_else(|| TestSet::all().collect());
+    let mut examined = Vec::new();
+    let mut missing = Vec::new();
+    for set in sets {
+        if doctor.fix {
+            mend(set, doctor)?;
+        }
+        let bar = ProgressBar::new(set.n_images() as u64).with_style(
+            ProgressStyle::with_template(
+                "{prefix} {pos}/{len} images, {per_sec}, {eta} left {bar:30}",
+            )
+            .expect("the template is valid"),
+        );
+        bar.set_prefix(set.title());
+        let found = examine(set, &doctor.place.data, |images| {
+            bar.set_length(images as u64);
+            bar.inc(1);
+        });
+        bar.finish_and_clear();
+        match found {
+            Ok(examination) => {
+                if doctor.place.format == Format::Text {
+                    print(&examination);
+                }
+                examined.push(examination);
+            }
+            Err(error) if named.is_some() => missing.push(format!("{error}")),
+            Err(_) => {}
         }
     }
-    damaged
+    if doctor.place.format == Format::Json {
+        output::result(&serde_json::to_string_pretty(&json!({ "test_sets": examined }))?);
+    }
+    if examined.is_empty() && missing.is_empty() {
+        bail!(
+            "no test set was found in `{}`; name its folder with `--data DIR`",
+            doctor.place.data.display()
+        );
+    }
+    let faulty: Vec<&str> = examined
+        .iter()
+        .filter(|examination| examination.worst() == Some(Severity::Error))
+        .map(|examination| &*examination.set)
+        .collect();
+    if !faulty.is_empty() {
+        missing.push(format!("{} cannot be used whole", faulty.join(", ")));
+    }
+    if missing.is_empty() { Ok(()) } else { bail!(missing.join("; ")) }
+}
+
+fn print(examination: &Examination) {
+    let Examination { set, images, expected_images, classes, expected_classes, .. } = examination;
+    let folder = match &examination.folder {
+        Some(folder) => format!(" in `{}`", folder.display()),
+        None => String::new(),
+    };
+    output::result(&format!(
+        "{set}: {images} of {expected_images} images, {classes} of {expected_classes} classes{folder}"
+    ));
+    for finding in examination.findings.iter().take(SHOWN) {
+        let severity = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        output::result(&format!("  {severity}: `{}`: {}", finding.path.display(), finding.message));
+    }
+    if let Some(more) = examination.findings.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        output::result(&format!("  and {more} more (`--format json` has all)"));
+    }
+}
+
+/// Makes the repairs that lose nothing, or says what they would be.
+fn mend(set: TestSet, doctor: &DoctorArgs) -> anyhow::Result<()> {
+    if set.find(&doctor.place.data).is_ok() {
+        return Ok(());
+    }
+    let moves = match (nested(set, &doctor.place.data), set.find(&doctor.place.data)) {
+        (Some(nested), _) => nested.moves()?,
+        (None, Err(FolderError::Flat { folder, .. })) if set == TestSet::ImageNet => {
+            let Some(labels) = &doctor.labels else {
+                output::note(
+                    "note: ImageNet's images can be sorted into class folders with `--labels FILE` (the devkit, `valprep.sh`, or a list of synsets)",
+                );
+                return Ok(());
+            };
+            sorted_into_classes(&folder, &read_ground_truth(labels)?)?
+        }
+        _ => return Ok(()),
+    };
+    for Move { from, to } in moves.iter().take(3) {
+        output::note(&format!("move `{}` to `{}`", from.display(), to.display()));
+    }
+    let count = output::counted(moves.len() as u64, "file or folder");
+    if doctor.dry_run {
+        output::note(&format!("{}: {count} would be moved", set.title()));
+        return Ok(());
+    }
+    make(&moves).with_context(|| format!("{} was mended in part", set.title()))?;
+    output::note(&format!("{}: {count} moved", set.title()));
+    Ok(())
 }

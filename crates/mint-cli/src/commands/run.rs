@@ -1,7 +1,7 @@
 //! Evaluates test sets; without any named, the demo.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf, absolute};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -9,18 +9,18 @@ use clap::ValueEnum;
 use mint_datasets::ImageSet;
 use mint_device::Explained;
 use mint_eval::{
-    Arguments, EarlierRun, EvalError, Evaluation, Host, ImageOrder, MethodId, Record, Row,
+    Arguments, EarlierRun, EvalError, Evaluation, Host, MethodId, MethodTexts, Record, Row,
     RunConfig, RunInfo, TableStyle, TestSetInfo, Versions, table,
 };
 
-use crate::args::{OrderArg, RunArgs, TableFormat};
+use crate::args::{RunArgs, TableFormat};
 use crate::demo;
 use crate::interrupt::{Interrupt, exit_code};
 use crate::model::Model;
 use crate::model_source::ModelSource;
 use crate::output;
 use crate::progress::Progress;
-use crate::settings::{loop_config, resolve_config};
+use crate::settings::{full, loop_config, resolve_config};
 use crate::test_sets::{self, is_demo};
 
 /// A run that a signal ended. What it did is recorded.
@@ -65,7 +65,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         Some(earlier) => Cow::Owned(completed(args, earlier.info())?),
         None => Cow::Borrowed(args),
     };
-    let sets = find_sets(args)?;
+    let mut sets = find_sets(args)?;
     let source = ModelSource::of(&args.model);
     let all_demo = sets.iter().all(is_demo);
     if !all_demo && source.is_demo() {
@@ -79,7 +79,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         None if all_demo => demo::default_config(),
         None => RunConfig::default(),
     };
-    let config = with_run_options(args, resolve_config(&args.model, start)?);
+    let config = with_run_options(args, resolve_config(&args.model, start)?)?;
+    if config.official_food101 {
+        sets = sets.into_iter().map(ImageSet::with_official_food101).collect();
+    }
     let mut images = 0;
     for set in &sets {
         images += Evaluation::select(&config, set)?.len();
@@ -199,6 +202,7 @@ fn find_sets(args: &RunArgs) -> anyhow::Result<Vec<ImageSet>> {
     test_sets::find(&test_sets::Typed {
         test_sets: args.test_sets.as_deref(),
         image_folders: &args.image_folder,
+        image_lists: &args.image_list,
         class_names: args.class_names.as_deref(),
         data: &data_folder(args),
     })
@@ -212,13 +216,11 @@ fn data_folder(args: &RunArgs) -> PathBuf {
 
 /// What was typed, for the record.
 fn arguments(args: &RunArgs) -> anyhow::Result<Arguments> {
-    let full = |path: &Path| {
-        absolute(path).with_context(|| format!("`{}` has no absolute path", path.display()))
-    };
     let all = |paths: &[PathBuf]| paths.iter().map(|path| full(path)).collect::<Result<_, _>>();
     Ok(Arguments {
         test_sets: args.test_sets.clone(),
         image_folders: all(&args.image_folder)?,
+        image_lists: all(&args.image_list)?,
         class_names: args.class_names.as_deref().map(full).transpose()?,
         data: full(&data_folder(args))?,
         weights: all(&args.model.weights)?,
@@ -231,11 +233,13 @@ fn arguments(args: &RunArgs) -> anyhow::Result<Arguments> {
 /// What was typed, completed by what was typed when the run began. The configuration is not
 /// completed here: it starts from the recorded one.
 fn completed(args: &RunArgs, earlier: &RunInfo) -> anyhow::Result<RunArgs> {
-    let Arguments { test_sets, image_folders, class_names, data, .. } = &earlier.arguments;
+    let Arguments { test_sets, image_folders, image_lists, class_names, data, .. } =
+        &earlier.arguments;
     let mut args = args.clone();
-    if args.test_sets.is_none() && args.image_folder.is_empty() {
+    if args.test_sets.is_none() && args.image_folder.is_empty() && args.image_list.is_empty() {
         args.test_sets = test_sets.clone();
         args.image_folder = image_folders.clone();
+        args.image_list = image_lists.clone();
     }
     args.class_names = args.class_names.or_else(|| class_names.clone());
     args.data = args.data.or_else(|| Some(data.clone()));
@@ -263,15 +267,18 @@ fn typed<T: ValueEnum>(name: &str) -> anyhow::Result<T> {
     T::from_str(name, true).map_err(|error| anyhow::anyhow!("the record has `{name}`: {error}"))
 }
 
-fn with_run_options(args: &RunArgs, mut config: RunConfig) -> RunConfig {
+fn with_run_options(args: &RunArgs, mut config: RunConfig) -> anyhow::Result<RunConfig> {
     config.limit = args.limit.or(config.limit);
     config.shard = args.shard.or(config.shard);
-    config.order = match args.order {
-        None => config.order,
-        Some(OrderArg::File) => ImageOrder::File,
-        Some(OrderArg::Shuffled) => ImageOrder::Shuffled,
-    };
-    config
+    config.order = args.order.unwrap_or(config.order);
+    config.augmix = args.augmix.map_or(config.augmix, Into::into);
+    config.official_food101 |= args.official_food101;
+    if let Some(texts) = args.texts {
+        config.texts = MethodTexts::all(texts.into());
+    }
+    let class_texts = args.class_texts.as_ref().or(config.class_texts.as_ref());
+    config.class_texts = class_texts.map(|file| full(file)).transpose()?;
+    Ok(config)
 }
 
 /// A record where one was asked for, and always but for the demo; and the rows that it already has.

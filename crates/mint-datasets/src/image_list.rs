@@ -1,0 +1,134 @@
+//! Sets that a list names: a CSV, TSV or JSON-lines file of paths and classes, or tar files.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::image_set::{ImageSet, LabelledImage, Source};
+use crate::listed_labels::{ListError, labelled};
+use crate::shards;
+
+/// Names that a header gives the column of paths.
+const PATH_COLUMNS: [&str; 6] = ["path", "file", "filename", "image", "image_path", "filepath"];
+/// Names that a header gives the column of classes.
+const CLASS_COLUMNS: [&str; 6] =
+    ["label", "class", "class_name", "classname", "target", "category"];
+
+/// Opens a set that a list names.
+///
+/// | path | form |
+/// | --- | --- |
+/// | `.csv`, `.tsv` | columns such as `path` and `label`, or a path and a class without a header |
+/// | `.jsonl`, `.json` | one object per line, or a list of objects, with such keys |
+/// | `.tar`, or a folder of them | a webdataset: a picture and `.cls` (class number) or `.txt` (class name) per key |
+///
+/// Paths are relative to the list's folder. Classes are names, or numbers from 0 if class names are
+/// given. Without given names the classes are the names that occur, sorted.
+///
+/// # Errors
+///
+/// If a file cannot be read or has another form, or a class is not among the names.
+pub fn open_image_list(
+    path: &Path,
+    class_names: Option<Vec<String>>,
+) -> Result<ImageSet, ListError> {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    if path.is_dir() || ending == "tar" {
+        return shards::open(path, class_names);
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ListError::Read { file: path.to_owned(), source })?;
+    let form = |reason| ListError::Form { file: path.to_owned(), reason };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let entries = match ending.as_str() {
+        "jsonl" | "ndjson" => from_json_lines(text).map_err(form)?,
+        "json" => from_json(text).map_err(form)?,
+        "tsv" => from_table(text, b'\t').map_err(form)?,
+        _ => from_table(text, b',').map_err(form)?,
+    };
+    let (class_names, labels) = labelled(path, &entries, class_names)?;
+    let images = entries.into_iter().zip(labels);
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(ImageSet {
+        id: name.clone(),
+        title: name,
+        test_set: None,
+        class_names,
+        images: images.map(|((path, _), label)| LabelledImage { path, label }).collect(),
+        warnings: Vec::new(),
+        source: Source::Folder(folder_of(path)),
+    })
+}
+
+/// The folder of a file: `.` if its path is a name alone.
+fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn from_table(text: &str, delimiter: u8) -> Result<Vec<(PathBuf, String)>, String> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(delimiter)
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
+    let mut columns = (0, 1);
+    let mut entries = Vec::new();
+    for (index, record) in reader.records().enumerate() {
+        let record = record.map_err(|error| error.to_string())?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let place = |known: &[&str]| {
+            record.iter().position(|cell| known.contains(&cell.to_lowercase().as_str()))
+        };
+        if index == 0
+            && let (Some(path), Some(class)) = (place(&PATH_COLUMNS), place(&CLASS_COLUMNS))
+        {
+            columns = (path, class);
+            continue;
+        }
+        match (record.get(columns.0), record.get(columns.1)) {
+            (Some(path), Some(class)) if !path.is_empty() && !class.is_empty() => {
+                entries.push((PathBuf::from(path), class.to_owned()));
+            }
+            _ if record.iter().all(str::is_empty) => {}
+            _ => return Err(format!("line {line} has no path and class")),
+        }
+    }
+    Ok(entries)
+}
+
+fn from_json_lines(text: &str) -> Result<Vec<(PathBuf, String)>, String> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let entry = |(index, line): (usize, &str)| {
+        let what = format!("line {}", index + 1);
+        let value: Value =
+            serde_json::from_str(line).map_err(|error| format!("{what} is not JSON: {error}"))?;
+        from_object(&value, &what)
+    };
+    lines.map(entry).collect()
+}
+
+fn from_json(text: &str) -> Result<Vec<(PathBuf, String)>, String> {
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
+    let entries = value.as_array().ok_or("it is not a list of objects")?;
+    let entry = |(index, value)| from_object(value, &format!("entry {}", index + 1));
+    entries.iter().enumerate().map(entry).collect()
+}
+
+fn from_object(value: &Value, what: &str) -> Result<(PathBuf, String), String> {
+    let found = |known: &[&str]| known.iter().find_map(|key| value.get(key));
+    let path = found(&PATH_COLUMNS).and_then(Value::as_str);
+    let class = found(&CLASS_COLUMNS).and_then(|class| match class {
+        Value::String(name) => Some(name.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    });
+    match (path, class) {
+        (Some(path), Some(class)) => Ok((path.into(), class)),
+        _ => Err(format!("{what} has no `path` and `label`")),
+    }
+}

@@ -1,0 +1,72 @@
+//! Classes of images that a list names, and why a list cannot be used.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+/// A list that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListError {
+    /// A file cannot be read.
+    #[error("cannot read `{}`", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The contents have none of the supported forms.
+    #[error("the image list `{}`: {reason}", file.display())]
+    Form {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, with the line.
+        reason: String,
+    },
+    /// There is no image in it.
+    #[error(
+        "`{}` lists no images with classes; it must have a path and a class per line, or be tar files with a picture and `.cls` or `.txt` each",
+        file.display()
+    )]
+    Empty {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// The class names, and the label of each entry.
+pub(crate) fn labelled(
+    list: &Path,
+    entries: &[(PathBuf, String)],
+    class_names: Option<Vec<String>>,
+) -> Result<(Vec<String>, Vec<usize>), ListError> {
+    if entries.is_empty() {
+        return Err(ListError::Empty { file: list.to_owned() });
+    }
+    let form = |reason| ListError::Form { file: list.to_owned(), reason };
+    let names = match class_names {
+        Some(names) => names,
+        None if entries.iter().all(|(_, class)| class.parse::<usize>().is_ok()) => {
+            return Err(form("its classes are numbers; give their names".to_owned()));
+        }
+        None => {
+            let names: BTreeSet<&String> = entries.iter().map(|(_, class)| class).collect();
+            names.into_iter().cloned().collect()
+        }
+    };
+    let plain = |name: &str| name.trim().to_lowercase().replace('_', " ");
+    let places: HashMap<String, usize> = names.iter().map(|name| plain(name)).zip(0..).collect();
+    let labels = entries.iter().map(|(path, class)| {
+        let by_name = places.get(&plain(class)).copied();
+        let label = by_name.or_else(|| class.parse().ok().filter(|&label| label < names.len()));
+        label.ok_or_else(|| {
+            form(format!(
+                "`{}` has the class `{class}`, which is not one of the {} classes",
+                path.display(),
+                names.len()
+            ))
+        })
+    });
+    let labels = labels.collect::<Result<_, _>>()?;
+    Ok((names, labels))
+}
