@@ -1,6 +1,7 @@
-//! Fetches published weights and prompts: `cargo xtask fetch`.
+//! Fetches published weights, prompts and test sets: `cargo xtask fetch`.
 
 mod archive;
+mod datasets;
 mod download;
 mod drive;
 #[cfg(test)]
@@ -8,6 +9,7 @@ mod local_server;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,6 +54,8 @@ enum What {
         #[command(flatten)]
         options: Options,
     },
+    /// Test sets, unpacked to where they are looked for
+    Datasets(datasets::DatasetsArgs),
     /// Trained prompts
     Prompts {
         /// Which method's
@@ -108,7 +112,7 @@ pub fn run(args: &FetchArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One line a file.
+/// One line per file.
 fn fetch(what: &What, downloader: &Downloader) -> anyhow::Result<Vec<String>> {
     match what {
         What::Weights { model, format, options } => {
@@ -126,13 +130,14 @@ fn fetch(what: &What, downloader: &Downloader) -> anyhow::Result<Vec<String>> {
             };
             files.iter().map(file).collect()
         }
+        What::Datasets(args) => datasets::fetch(args, downloader),
         What::Prompts { method: PromptMethod::Coop, options } => {
             let folder = options.folder("data/prompts");
             let (archive, member) = sources::coop()?;
             let archive = options.mirrored(archive);
             let target = folder.join("coop.pth");
             if !options.verify_only && target.is_file() {
-                return Ok(vec![format!("`{}` is there already", target.display())]);
+                return Ok(vec![format!("`{}` already exists", target.display())]);
             }
             let line = fetch_file(&archive, &folder, options, downloader)?;
             if options.verify_only {
@@ -174,11 +179,14 @@ impl Options {
         if self.hub.is_empty() { HUB } else { &self.hub }
     }
 
-    /// The mirrors come first.
-    fn mirrored(&self, mut file: Wanted) -> Wanted {
-        let own =
-            self.mirror.iter().map(|url| format!("{}/{}", url.trim_end_matches('/'), file.name));
-        file.urls = own.chain(file.urls).collect();
-        file
+    fn mirrored(&self, file: Wanted) -> Wanted {
+        mirrored(file, &self.mirror)
     }
+}
+
+/// The file with its mirrors before the published places.
+fn mirrored(mut file: Wanted, mirrors: &[String]) -> Wanted {
+    let own = mirrors.iter().map(|url| format!("{}/{}", url.trim_end_matches('/'), file.name));
+    file.urls = own.chain(file.urls).collect();
+    file
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use super::datasets::{self, DatasetsArgs};
 use super::download::{Downloader, State, Wanted};
 use super::local_server::{LocalServer, respond, respond_in_part, respond_well};
 use super::{Options, WeightsFormat, What, archive, drive, fetch, sources};
@@ -390,4 +391,104 @@ fn a_checkpoint_is_taken_out_of_its_archive() {
     fs::write(&packed, b"no archive").expect("a file");
     let error = archive::take_member(&packed, &member, &target).expect_err("it is damaged");
     assert!(error.to_string().contains("a.zip"), "{error}");
+}
+
+/// A tar file with the files `set/0.jpg` and so on.
+fn set_archive(files: usize) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for index in 0..files {
+        let contents = file()[index * 100..][..50_000].to_vec();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(contents.len() as u64);
+        header.set_mode(0o644);
+        let name = format!("set/{index}.jpg");
+        builder.append_data(&mut header, name, &*contents).expect("memory");
+    }
+    builder.into_inner().expect("memory")
+}
+
+fn datasets_args(into: &Path, names: &[&str]) -> DatasetsArgs {
+    DatasetsArgs {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        into: into.to_owned(),
+        from: None,
+        any_sum: false,
+        verify_only: false,
+        keep_archives: false,
+        mirror: Vec::new(),
+    }
+}
+
+#[test]
+fn a_test_set_is_fetched_in_pieces_unpacked_and_found_in_place() {
+    let archive = set_archive(8);
+    let sent = archive.clone();
+    // Three connections break; the second one is a redirect, the fourth ends the file.
+    let server = LocalServer::start(move |request, before, stream| match before {
+        0 | 2 | 3 => respond_in_part(stream, request, &sent, 100_000),
+        1 => respond(stream, "302 Found", &["Location: /elsewhere", "Content-Length: 0"], b""),
+        _ => respond_well(stream, request, &sent),
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let set = datasets::Archive::of("set.tar", &format!("{}/set.tar", server.url), &hex(&archive));
+    let args = datasets_args(folder.path(), &["set"]);
+    let line = set.fetch(&args, &patient()).expect("it is fetched");
+    assert!(line.contains("SHA-256 as published") && line.contains("8 files"), "{line}");
+    assert!(fs::read(folder.path().join("x/set/7.jpg")).is_ok_and(|file| file.len() == 50_000));
+    assert!(!folder.path().join("archives/set.tar").exists(), "it needs no place any more");
+
+    let requests = server.requests().len();
+    let line = set.fetch(&args, &patient()).expect("it is in place");
+    assert!(line.contains("is in place (8 files)"), "{line}");
+    assert_eq!(server.requests().len(), requests, "nothing is fetched again");
+    fs::remove_file(folder.path().join("x/set/3.jpg")).expect("a file");
+    let verify = DatasetsArgs { verify_only: true, ..args };
+    let message = set.fetch(&verify, &patient()).expect_err("a file is gone").to_string();
+    assert!(message.contains("has 7 files and had 8"), "{message}");
+}
+
+#[test]
+fn a_test_set_with_other_bytes_is_not_unpacked() {
+    let archive = set_archive(2);
+    let server = LocalServer::start(move |request, _, stream| {
+        respond_well(stream, request, &archive);
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("{}/set.tar", server.url);
+    let set = datasets::Archive::of("set.tar", &url, &hex(b"others"));
+    let args = datasets_args(folder.path(), &["set"]);
+    let message = format!("{:#}", set.fetch(&args, &patient()).expect_err("other bytes"));
+    assert!(message.contains("SHA-256"), "{message}");
+    assert!(!folder.path().join("x").exists(), "nothing is unpacked");
+
+    // The same from a file.
+    let file = folder.path().join("copy.tar");
+    fs::write(&file, set_archive(2)).expect("a file");
+    let from = DatasetsArgs { from: Some(file.clone()), ..args };
+    let message = format!("{:#}", set.fetch(&from, &patient()).expect_err("other bytes"));
+    assert!(message.contains("--any-sum"), "{message}");
+    let any = DatasetsArgs { any_sum: true, ..from };
+    let line = set.fetch(&any, &patient()).expect("it is taken");
+    assert!(line.contains("checksum not compared") && file.exists(), "{line}");
+}
+
+#[test]
+fn sets_without_a_host_say_what_to_get() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, word) in
+        [("I", "image-net.org"), ("cars", "ai.stanford.edu"), ("sun397", "princeton")]
+    {
+        let args = datasets_args(folder.path(), &[name]);
+        let message = datasets::fetch(&args, &patient()).expect_err("no host").to_string();
+        for part in [word, "SHA-256", "bytes", "--from FILE"] {
+            assert!(message.contains(part), "{name}: {message}");
+        }
+    }
+    for (names, problem) in [(&["nothing"][..], "known are"), (&["C/mist"], "not a part")] {
+        let args = datasets_args(folder.path(), names);
+        let message = datasets::fetch(&args, &patient()).expect_err("no such set").to_string();
+        assert!(message.contains(problem), "{message}");
+    }
+    assert_eq!(datasets::archives("c").expect("five archives").len(), 5);
+    assert_eq!(datasets::archives("C/noise").expect("one archive").len(), 1);
 }
