@@ -1,6 +1,7 @@
 //! What to do about an error, in this program's words: the libraries know nothing of its options.
 
 use mint_clip::WeightsError;
+use mint_datasets::{FolderError, TestSet};
 use mint_eval::{ConfigError, EvalError, MethodId, RecordError, SetupError};
 
 /// What to type or change; `None` if the message says it all.
@@ -11,7 +12,17 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(|| cause.downcast_ref().and_then(of_record))
             .or_else(|| cause.downcast_ref().and_then(of_evaluation))
             .or_else(|| cause.downcast_ref().and_then(of_config))
+            .or_else(|| cause.downcast_ref().and_then(of_folder))
     })
+}
+
+fn of_folder(error: &FolderError) -> Option<String> {
+    match error {
+        FolderError::Flat { set: Some(TestSet::ImageNet), .. } => {
+            Some("`mint-cli datasets doctor I --fix --labels FILE` sorts them".to_owned())
+        }
+        _ => None,
+    }
 }
 
 fn of_weights(error: &WeightsError) -> Option<String> {

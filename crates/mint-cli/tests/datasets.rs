@@ -217,9 +217,12 @@ fn the_doctor_finds_mends_and_ends_by_severity() {
     // A folder too deep, and a flat one.
     fake(folder.path(), &["imagenet-a/imagenet-a/n01498041/a.jpg"]);
     fake(folder.path(), &["imagenet/val/ILSVRC2012_val_00000001.JPEG"]);
-    assert!(partial_failure(&doctor(&["A"])).contains("A cannot be used whole"));
+    let message = partial_failure(&doctor(&["A"]));
+    assert!(message.contains("A cannot be used whole"), "{message}");
+    assert!(message.contains("hint: `--fix` moves the images up"), "{message}");
+    assert!(partial_failure(&doctor(&["I"])).contains("hint: `--fix --labels FILE` sorts"));
     let dry = doctor(&["A", "--fix", "--dry-run"]);
-    assert!(partial_failure(&dry).contains("1 file or folder would be moved"));
+    assert!(partial_failure(&dry).contains("1 move would be made"));
     assert!(folder.path().join("imagenet-a/imagenet-a").is_dir(), "nothing was moved");
     stdout(&doctor(&["A", "--fix"]));
     assert!(folder.path().join("imagenet-a/n01498041/a.jpg").is_file());

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::test_set::TestSet;
+
 use crate::decode::EXTENSIONS;
 
 /// A folder that holds no test set.
@@ -40,6 +42,8 @@ pub enum FolderError {
     Flat {
         /// The folder.
         folder: PathBuf,
+        /// The set that was looked for; `None` for a folder of one's own.
+        set: Option<TestSet>,
         /// Number of images in it.
         images: usize,
         /// What to do.

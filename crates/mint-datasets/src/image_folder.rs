@@ -34,7 +34,12 @@ impl TestSet {
             .find(|(_, images)| *images > 0)
         {
             let remedy = self.sorting(&keys[0]);
-            return Err(FolderError::Flat { folder: folder.clone(), images, remedy });
+            return Err(FolderError::Flat {
+                folder: folder.clone(),
+                set: Some(self),
+                images,
+                remedy,
+            });
         }
         Err(FolderError::NotFound { title: self.title(), example: keys[0].clone(), places })
     }
@@ -114,7 +119,7 @@ pub fn open_image_folder(
         let images = walk::images_in(root);
         if images > 0 {
             let remedy = "pictures without labels are for `predict`".to_owned();
-            return Err(FolderError::Flat { folder: root.to_owned(), images, remedy });
+            return Err(FolderError::Flat { folder: root.to_owned(), set: None, images, remedy });
         }
         return Err(FolderError::Empty { folder: root.to_owned() });
     }

@@ -54,10 +54,11 @@ pub(crate) fn labelled(
             names.into_iter().cloned().collect()
         }
     };
+    let exact: HashMap<&str, usize> = names.iter().map(String::as_str).zip(0..).collect();
     let plain = |name: &str| name.trim().to_lowercase().replace('_', " ");
-    let places: HashMap<String, usize> = names.iter().map(|name| plain(name)).zip(0..).collect();
+    let alike: HashMap<String, usize> = names.iter().map(|name| plain(name)).zip(0..).collect();
     let labels = entries.iter().map(|(path, class)| {
-        let by_name = places.get(&plain(class)).copied();
+        let by_name = exact.get(&**class).or_else(|| alike.get(&plain(class))).copied();
         let label = by_name.or_else(|| class.parse().ok().filter(|&label| label < names.len()));
         label.ok_or_else(|| {
             form(format!(

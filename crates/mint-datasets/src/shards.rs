@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tar::Archive;
 
+use crate::class_names::{ClassNamesError, read_class_names};
 use crate::decode::EXTENSIONS;
 use crate::image_set::{ImageSet, LabelledImage, Source};
 use crate::listed_labels::{ListError, labelled};
@@ -36,14 +37,23 @@ pub(crate) fn tar_files(path: &Path) -> Result<Vec<PathBuf>, ListError> {
 /// Opens tar files with a picture and `.cls` (a class number) or `.txt` (a class name) each.
 pub(crate) fn open(path: &Path, class_names: Option<Vec<String>>) -> Result<ImageSet, ListError> {
     let files = tar_files(path)?;
+    let class_names = match class_names {
+        None => names_beside(path)?,
+        names => names,
+    };
     let mut members = Vec::new();
     let mut entries = Vec::new();
+    let mut incomplete = 0;
     for file in &files {
         let shard = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         for (key, sample) in samples(file)? {
-            let (Some(picture), Some(label)) = (sample.picture, sample.label) else { continue };
-            entries.push((PathBuf::from(format!("{shard}/{key}")), label));
-            members.push(picture);
+            match (sample.picture, sample.label) {
+                (Some(picture), Some(label)) => {
+                    entries.push((PathBuf::from(format!("{shard}/{key}")), label));
+                    members.push(picture);
+                }
+                _ => incomplete += 1,
+            }
         }
     }
     let (class_names, labels) = labelled(path, &entries, class_names)?;
@@ -55,9 +65,31 @@ pub(crate) fn open(path: &Path, class_names: Option<Vec<String>>) -> Result<Imag
         test_set: None,
         class_names,
         images: images.map(|((path, _), label)| LabelledImage { path, label }).collect(),
-        warnings: Vec::new(),
+        warnings: (incomplete > 0)
+            .then(|| {
+                format!(
+                    "skipped, as they lack a picture or a class: {incomplete} keys of the tar files"
+                )
+            })
+            .into_iter()
+            .collect(),
         source: Source::Members(Arc::new(members)),
     })
+}
+
+/// The class names that CLIP benchmark keeps with its tar files or a folder above, one per line.
+fn names_beside(path: &Path) -> Result<Option<Vec<String>>, ListError> {
+    for folder in path.ancestors().skip(usize::from(!path.is_dir())).take(2) {
+        let file = folder.join("classnames.txt");
+        if file.is_file() {
+            let reason = |error: ClassNamesError| ListError::Form {
+                file: file.clone(),
+                reason: error.to_string(),
+            };
+            return read_class_names(&file).map(Some).map_err(reason);
+        }
+    }
+    Ok(None)
 }
 
 #[derive(Default)]

@@ -45,6 +45,14 @@ fn every_form_of_list_names_the_same_set() {
 }
 
 #[test]
+fn names_that_differ_only_in_case_are_two_classes() {
+    let folder = TempDir::new().expect("a folder");
+    let set = open(folder.path(), "a.csv", "a.png,Crane\nb.png,crane\n").expect("a list");
+    let labels: Vec<usize> = set.images.iter().map(|image| image.label).collect();
+    assert_eq!((labels, set.class_names.len()), (vec![0, 1], 2));
+}
+
+#[test]
 fn numbers_need_names_and_unknown_classes_are_refused() {
     let folder = TempDir::new().expect("a folder");
     let message = open(folder.path(), "n.csv", "a.jpg,1\n").expect_err("no names").to_string();
@@ -100,6 +108,20 @@ fn tar_files_with_pictures_and_classes_are_a_set() {
     assert!(set.load(2).is_err());
     let one = open_image_list(&folder.path().join("0000.tar"), None).expect("one shard");
     assert_eq!(one.images.len(), 2);
+    // As CLIP benchmark distributes sets: names beside the tar files, or above.
+    tar(
+        &folder.path().join("0000.tar"),
+        &[("a.jpg", &picture), ("a.cls", b"1"), ("b.jpg", &picture)],
+    );
+    fs::write(folder.path().join("classnames.txt"), "cat\numbrella\n").expect("a file");
+    let named = open_image_list(&folder.path().join("0000.tar"), None).expect("one shard");
+    assert_eq!(entries(&named), [("0000.tar/a".to_owned(), "umbrella")]);
+    assert_eq!(
+        named.warnings,
+        ["skipped, as they lack a picture or a class: 1 keys of the tar files"]
+    );
+    fs::remove_file(folder.path().join("classnames.txt")).expect("it is there");
+
     fs::write(folder.path().join("page.tar"), "<!DOCTYPE html>").expect("a file");
     assert!(open_image_list(&folder.path().join("page.tar"), None).is_err());
 }

@@ -121,7 +121,7 @@ fn visible_devices() -> String {
 
 fn name_of(gpu: i32) -> String {
     let name = result::device::get(gpu).and_then(result::device::get_name);
-    name.unwrap_or_else(words)
+    name.unwrap_or_else(driver_message)
 }
 
 /// Makes sure that kernels can be compiled, and the result be read by the driver.

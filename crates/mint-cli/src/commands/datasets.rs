@@ -109,6 +109,11 @@ fn examine_sets(doctor: &DoctorArgs) -> anyhow::Result<()> {
                 if doctor.place.format == Format::Text {
                     print(&examination);
                 }
+                if !doctor.fix
+                    && let Some(remedy) = remedy(set, &doctor.place.data)
+                {
+                    output::note(&format!("hint: {remedy}"));
+                }
                 examined.push(examination);
             }
             Err(error) if named.is_some() => missing.push(format!("{error}")),
@@ -156,6 +161,17 @@ fn print(examination: &Examination) {
     }
 }
 
+/// What `--fix` can do about a set's folders; `None` if there is nothing.
+fn remedy(set: TestSet, data: &Path) -> Option<&'static str> {
+    match set.find(data) {
+        Err(FolderError::Flat { set: Some(TestSet::ImageNet), .. }) => Some(
+            "`--fix --labels FILE` sorts the images into class folders; the file may be the devkit, `ILSVRC2012_devkit_t12.tar.gz`",
+        ),
+        Err(_) if nested(set, data).is_some() => Some("`--fix` moves the images up"),
+        _ => None,
+    }
+}
+
 /// Makes the repairs that lose nothing, or says what they would be.
 fn mend(set: TestSet, doctor: &DoctorArgs) -> anyhow::Result<()> {
     if set.find(&doctor.place.data).is_ok() {
@@ -177,12 +193,12 @@ fn mend(set: TestSet, doctor: &DoctorArgs) -> anyhow::Result<()> {
     for Move { from, to } in moves.iter().take(3) {
         output::note(&format!("move `{}` to `{}`", from.display(), to.display()));
     }
-    let count = output::counted(moves.len() as u64, "file or folder");
+    let count = output::counted(moves.len() as u64, "move");
     if doctor.dry_run {
-        output::note(&format!("{}: {count} would be moved", set.title()));
+        output::note(&format!("{}: {count} would be made", set.title()));
         return Ok(());
     }
     make(&moves).with_context(|| format!("{} was mended in part", set.title()))?;
-    output::note(&format!("{}: {count} moved", set.title()));
+    output::note(&format!("{}: {count} made", set.title()));
     Ok(())
 }
