@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use mint_clip::weights::ModelSize;
 use mint_clip::{Activation, LoadOptions, Precision};
 use mint_device::Backend;
-use mint_eval::{ImageOrder, Mixing, Shard, Texts};
+use mint_eval::{CachePrecision, ImageOrder, Mixing, Shard, Texts};
 
 /// What scripts need to know.
 const EXIT_CODES: &str = "\
@@ -42,6 +42,9 @@ pub enum Command {
     /// Inspect, verify and convert weight files
     #[command(subcommand)]
     Weights(WeightsCommand),
+    /// List, verify and prune the embeddings that `--cache` keeps
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Print the tables of finished runs
     Report(ReportArgs),
     /// Print a completion script for a shell
@@ -99,6 +102,14 @@ pub struct RunArgs {
     /// Exchange two class names of Food101, as the published code of TPT and MINT does
     #[arg(long)]
     pub official_food101: bool,
+    /// Keep the embeddings of all views in this folder, and read those that are there: methods that
+    /// need no pixels (all but mint, sar, maple) then run over a set in minutes. A run with one that
+    /// needs pixels only adds to it
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Type of the numbers in the cache [default: f16]
+    #[arg(long, requires = "cache")]
+    pub cache_precision: Option<CachePrecisionArg>,
     /// Folder for the record of the run [default: the next free number in `runs`; none for the demo]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -111,6 +122,24 @@ pub struct RunArgs {
     /// Stop at the first image that cannot be read
     #[arg(long)]
     pub strict: bool,
+}
+
+/// Type of the numbers in a cache of embeddings.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum CachePrecisionArg {
+    /// Half the size; scores differ in the third digit or so
+    F16,
+    /// Scores are the same as without a cache
+    F32,
+}
+
+impl From<CachePrecisionArg> for CachePrecision {
+    fn from(typed: CachePrecisionArg) -> Self {
+        match typed {
+            CachePrecisionArg::F16 => Self::F16,
+            CachePrecisionArg::F32 => Self::F32,
+        }
+    }
 }
 
 /// Which model looks at the images, and how.
@@ -299,6 +328,50 @@ pub struct DoctorArgs {
     /// Where the sets are, and how to write about them.
     #[command(flatten)]
     pub place: DatasetsPlace,
+}
+
+/// What `cache` does.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Say what is kept: images, size, and what the embeddings depend on
+    List(CachePlace),
+    /// Read every file and compare its checksum; ends with 1 if one is damaged
+    Verify(CachePlace),
+    /// Remove what is named
+    ///
+    /// A run that uses the cache at the same time computes again what it misses.
+    #[command(group = ArgGroup::new("what").required(true).multiple(true))]
+    Prune {
+        /// Which cache
+        #[command(flatten)]
+        place: CachePlace,
+        /// Damaged files, and groups whose description is damaged
+        #[arg(long, group = "what")]
+        damaged: bool,
+        /// Groups that nothing was added to for this many days
+        #[arg(long, value_name = "DAYS", group = "what")]
+        older_than: Option<u64>,
+        /// Groups by the names of their folders
+        #[arg(long, value_name = "NAME", group = "what")]
+        group: Vec<String>,
+        /// Everything
+        #[arg(long, group = "what")]
+        all: bool,
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// A cache.
+#[derive(Debug, Args)]
+pub struct CachePlace {
+    /// Folder of the cache
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// Form of the results on standard output
+    #[arg(long, default_value = "text")]
+    pub format: Format,
 }
 
 /// What `weights` does.

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Some(Command::Predict(args)) => commands::predict::run(&args),
         Some(Command::Datasets(args)) => commands::datasets::run(&args),
         Some(Command::Weights(command)) => commands::weights::run(&command),
+        Some(Command::Cache(command)) => commands::cache::run(&command),
         Some(Command::Report(args)) => commands::report::run(&args),
         Some(Command::Completions { shell }) => {
             commands::completions::run(shell);

@@ -58,6 +58,12 @@ impl Model {
         Ok(Self { clip, tokenizer, weights, device_name: compute.name, source })
     }
 
+    /// The kind of device whose rounding the model has: `cpu`, or the name of the GPU.
+    pub fn device_kind(&self) -> String {
+        let name = self.device_name.split_once(" (").map(|(_, name)| name.trim_end_matches(')'));
+        name.unwrap_or(&self.device_name).to_owned()
+    }
+
     /// The configured methods on this model.
     pub fn methods(&self, config: &RunConfig) -> anyhow::Result<Vec<ConfiguredMethod>> {
         let prompts = |id: MethodId, given: &Option<_>, of_demo: &str| {

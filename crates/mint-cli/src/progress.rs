@@ -142,6 +142,16 @@ impl Observer for Progress {
         self.advance();
     }
 
+    fn cache(&mut self, damaged: u64, write_error: Option<&str>) {
+        if damaged > 0 {
+            let files = output::counted(damaged, "damaged file");
+            output::note(&format!("warning: the cache has {files}, computed again"));
+        }
+        if let Some(error) = write_error {
+            output::note(&format!("warning: embeddings are no longer kept: {error}"));
+        }
+    }
+
     fn finish(&mut self) {
         self.bar.finish_and_clear();
     }

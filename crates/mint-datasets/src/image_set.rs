@@ -138,7 +138,16 @@ impl ImageSet {
     ///
     /// If the file cannot be read or is not an image.
     pub fn load(&self, index: usize) -> Result<RgbImage, ImageError> {
-        decode(&self.bytes(index)?).map_err(|source| {
+        self.decode(index, &self.bytes(index)?)
+    }
+
+    /// Decodes the bytes of an image.
+    ///
+    /// # Errors
+    ///
+    /// If they are not an image.
+    pub fn decode(&self, index: usize, bytes: &[u8]) -> Result<RgbImage, ImageError> {
+        decode(bytes).map_err(|source| {
             let path = &self.images[index].path;
             let path = self.folder().map_or_else(|| path.clone(), |folder| folder.join(path));
             ImageError::Decode { path, source }

@@ -41,7 +41,7 @@ pub use image;
 
 pub use class_names::{ClassNamesError, duplicate, quoted, read_class_names};
 pub use corruption::Corruption;
-pub use decode::{DecodeError, decode};
+pub use decode::{DecodeError, JPEG_DECODER, decode};
 pub use doctor::{Examination, Finding, FindingKind, Severity, examine};
 pub use fine_grained::{EXCHANGED_FOOD, FineGrained, FineGrainedFacts};
 pub use folder_error::FolderError;

@@ -10,6 +10,7 @@ use mint_tuner::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::cache::CachePrecision;
 use crate::method_id::MethodId;
 
 /// Configuration of a run. Unknown keys are errors.
@@ -34,6 +35,8 @@ pub struct RunConfig {
     pub shard: Option<Shard>,
     /// Type of the numbers in the towers.
     pub precision: Precision,
+    /// Type of the numbers in the cache that embeddings come from; `None` if they are computed.
+    pub cache: Option<CachePrecision>,
     /// Divides logits before they become probabilities; changes calibration and no ranking.
     pub temperature: f64,
     /// Where the context of learned prompts starts.
@@ -76,6 +79,7 @@ impl Default for RunConfig {
             official_food101: false,
             shard: None,
             precision: Precision::F32,
+            cache: None,
             temperature: 1.0,
             context: None,
             cocoop: None,

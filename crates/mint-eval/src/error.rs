@@ -7,6 +7,7 @@ use mint_augment::ViewError;
 use mint_datasets::ImageSet;
 use mint_tuner::MethodError;
 
+use crate::cache::CacheError;
 use crate::loader::LoadError;
 use crate::method_id::MethodId;
 use crate::run_info::{Difference, Versions};
@@ -35,6 +36,9 @@ pub enum EvalError {
     /// The record cannot be written.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// The lines of the run to resume are of other images.
     #[error(
         "cannot resume {0}: its images are not those of the record; were files added or removed?"

@@ -7,10 +7,11 @@ use mint_clip::{Clip, Tokenizer};
 use mint_datasets::ImageSet;
 use mint_tuner::{Lifetime, Method, ZeroShot};
 
+use crate::cache::EmbeddingCache;
 use crate::config::RunConfig;
 use crate::error::{EvalError, RecordError};
 use crate::lines::EarlierLine;
-use crate::loader::Loader;
+use crate::loader::{CacheUse, Loader, Work};
 use crate::loop_config::{LoopConfig, Observer};
 use crate::method_id::MethodId;
 use crate::methods::ConfiguredMethod;
@@ -31,6 +32,7 @@ pub struct Evaluation<'a> {
     config: &'a RunConfig,
     methods: Vec<ConfiguredMethod>,
     zero_shot: ZeroShot,
+    cache: Option<EmbeddingCache>,
     /// The set before, and its images, if an earlier process has gone through it.
     finished_before: Option<(String, usize)>,
 }
@@ -44,7 +46,13 @@ impl<'a> Evaluation<'a> {
         methods: Vec<ConfiguredMethod>,
     ) -> Self {
         let zero_shot = ZeroShot::default();
-        Self { clip, tokenizer, config, methods, zero_shot, finished_before: None }
+        Self { clip, tokenizer, config, methods, zero_shot, cache: None, finished_before: None }
+    }
+
+    /// With a cache that embeddings are added to, and read from if the configuration says so
+    /// ([`RunConfig::cache`]), which takes methods that need no pixels.
+    pub fn with_cache(self, cache: EmbeddingCache) -> Self {
+        Self { cache: Some(cache), ..self }
     }
 
     /// The images of a set that the run goes through, in their order.
@@ -117,13 +125,21 @@ impl<'a> Evaluation<'a> {
 
         let LoopConfig { loader_threads, ahead, strict, .. } = settings;
         let generator = session.generator();
-        let loader =
-            Loader::new(set.clone(), generator, config.seed, indices, loader_threads, ahead);
+        let cache = match &self.cache {
+            Some(cache) => Some(CacheUse {
+                views: Arc::new(cache.open(generator.config(), config.seed)?),
+                reads: config.cache.is_some(),
+            }),
+            None => None,
+        };
+        let work =
+            Work { set: set.clone(), generator, seed: config.seed, indices, cache: cache.clone() };
+        let loader = Loader::with_cache(work, loader_threads, ahead);
         let zero_shot = &mut self.zero_shot;
-        let parts = Parts { clip, config, set, session, zero_shot, tallies, observer };
+        let parts = Parts { clip, config, set, session, zero_shot, cache, tallies, observer };
         let mut run = SetRun::new(parts, settings, done);
         let mut saved = Instant::now();
-        for (position, (index, views)) in loader.enumerate() {
+        for (position, (index, loaded)) in loader.enumerate() {
             if run.is_to_stop() {
                 run.settle()?;
                 // Those that wait to go together with others have not been seen.
@@ -137,8 +153,8 @@ impl<'a> Evaluation<'a> {
                 let test_set = set.title.clone();
                 return Err(EvalError::Stopped { test_set, done: seen, images: n_images });
             }
-            match views {
-                Ok(views) => run.accept(index, views)?,
+            match loaded {
+                Ok(loaded) => run.accept(index, loaded)?,
                 Err(error) if strict => return Err(error.into()),
                 Err(error) => run.skip(index, &error)?,
             }

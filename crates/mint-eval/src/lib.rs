@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+mod cache;
 mod calibration;
 mod config;
 mod error;
@@ -47,6 +48,7 @@ mod table;
 mod tally;
 mod views;
 
+pub use cache::{CacheError, CacheGroup, CachePrecision, EmbeddingCache, GroupOnDisk};
 pub use calibration::{Calibration, brier, probabilities};
 pub use config::{
     ConfigError, ContextStart, ImageOrder, LearnedStart, MethodTexts, Mixing, NotAShard, RunConfig,
@@ -55,7 +57,7 @@ pub use config::{
 pub use error::{EvalError, RecordError};
 pub use evaluate::Evaluation;
 pub use export::{Export, ExportError, Start};
-pub use loader::{LoadError, Loader};
+pub use loader::{LoadError, Loaded, Loader};
 pub use loop_config::{LoopConfig, Observer};
 pub use method_id::{MethodId, UnknownMethod};
 pub use methods::{ConfiguredMethod, Setup, SetupError, build_methods};

@@ -10,6 +10,8 @@ use mint_augment::{ViewError, ViewGenerator, ViewSeed, Views};
 use mint_datasets::{ImageError, ImageSet};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::cache::{EntryName, ViewCache};
+
 /// An image whose views could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -47,20 +49,55 @@ impl LoadError {
 pub struct Loader {
     pool: ThreadPool,
     work: Arc<Work>,
-    sender: Sender<(usize, Result<Views, LoadError>)>,
-    receiver: Receiver<(usize, Result<Views, LoadError>)>,
+    sender: Sender<(usize, Result<Loaded, LoadError>)>,
+    receiver: Receiver<(usize, Result<Loaded, LoadError>)>,
     /// Finished, but not yet their turn.
-    waiting: BTreeMap<usize, Result<Views, LoadError>>,
+    waiting: BTreeMap<usize, Result<Loaded, LoadError>>,
     started: usize,
     delivered: usize,
     ahead: usize,
 }
 
-struct Work {
-    set: Arc<ImageSet>,
-    generator: ViewGenerator,
-    seed: u64,
-    indices: Vec<usize>,
+/// What is to be loaded, and how.
+pub(crate) struct Work {
+    pub set: Arc<ImageSet>,
+    pub generator: ViewGenerator,
+    pub seed: u64,
+    pub indices: Vec<usize>,
+    pub cache: Option<CacheUse>,
+}
+
+/// A cache, and what it is for.
+#[derive(Clone)]
+pub(crate) struct CacheUse {
+    pub views: Arc<ViewCache>,
+    /// Whether embeddings that are there are used; otherwise they are only added.
+    pub reads: bool,
+}
+
+/// What was made of an image.
+pub struct Loaded {
+    /// Views, or what is known of them.
+    pub(crate) input: Input,
+    /// Where embeddings that are computed are to be kept.
+    pub(crate) entry: Option<EntryName>,
+}
+
+/// Views, or their embeddings.
+pub(crate) enum Input {
+    Views(Views),
+    /// Row by row, as they are in the cache.
+    Embeddings(Vec<f32>),
+}
+
+impl Loaded {
+    /// The views; `None` if a cache had their embeddings.
+    pub fn into_views(self) -> Option<Views> {
+        match self.input {
+            Input::Views(views) => Some(views),
+            Input::Embeddings(_) => None,
+        }
+    }
 }
 
 impl Loader {
@@ -77,6 +114,11 @@ impl Loader {
         threads: usize,
         ahead: usize,
     ) -> Self {
+        Self::with_cache(Work { set, generator, seed, indices, cache: None }, threads, ahead)
+    }
+
+    /// The same with a cache, if there is one.
+    pub(crate) fn with_cache(work: Work, threads: usize, ahead: usize) -> Self {
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|index| format!("loader-{index}"))
@@ -85,7 +127,7 @@ impl Loader {
         let (sender, receiver) = channel();
         let mut loader = Self {
             pool,
-            work: Arc::new(Work { set, generator, seed, indices }),
+            work: Arc::new(work),
             sender,
             receiver,
             waiting: BTreeMap::new(),
@@ -106,15 +148,15 @@ impl Loader {
         let (position, work, sender) = (self.started, self.work.clone(), self.sender.clone());
         self.pool.spawn(move || {
             // The receiver is gone when an evaluation stops early; nobody needs the result then.
-            let _ = sender.send((position, work.views(position)));
+            let _ = sender.send((position, work.load(position)));
         });
         self.started += 1;
     }
 }
 
 impl Iterator for Loader {
-    /// Index of the image in its set, and its views.
-    type Item = (usize, Result<Views, LoadError>);
+    /// Index of the image in its set, and what was made of it.
+    type Item = (usize, Result<Loaded, LoadError>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let position = self.delivered;
@@ -133,14 +175,27 @@ impl Iterator for Loader {
 }
 
 impl Work {
-    fn views(&self, position: usize) -> Result<Views, LoadError> {
+    fn load(&self, position: usize) -> Result<Loaded, LoadError> {
         let index = self.indices[position];
         let path = || self.set.images[index].path.display().to_string();
         let seed = ViewSeed { seed: self.seed, image: index as u64 };
         let make = || {
-            let image = self.set.load(index)?;
+            let bytes = self.set.bytes(index)?;
+            let entry = self.cache.as_ref().map(|_| EntryName::new(&bytes, index));
+            if let (Some(cache), Some(entry)) = (&self.cache, &entry)
+                && cache.reads
+                && let Some(embeddings) = cache.views.read(entry)
+            {
+                return Ok(Loaded { input: Input::Embeddings(embeddings), entry: None });
+            }
+            let image = self.set.decode(index, &bytes)?;
             let views = self.generator.views(&image, seed);
-            views.map_err(|source| LoadError::View { path: path(), source })
+            let views = views.map_err(|source| LoadError::View { path: path(), source })?;
+            // What is only added to need not be computed again.
+            let entry = entry.filter(|entry| {
+                self.cache.as_ref().is_some_and(|cache| cache.reads || !cache.views.has(entry))
+            });
+            Ok(Loaded { input: Input::Views(views), entry })
         };
         // A damaged file must not end a run of hours, whatever a decoder does with it.
         catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err(LoadError::Decoder(path())))

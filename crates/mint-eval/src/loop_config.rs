@@ -57,6 +57,9 @@ pub trait Observer {
     fn image(&mut self, accuracies: &[Accuracy]);
     /// An image could not be used.
     fn unreadable(&mut self, error: &LoadError);
+    /// What was wrong with the cache of a set: damaged files, whose images were computed again, and
+    /// why embeddings could not be kept. Neither makes a result wrong.
+    fn cache(&mut self, _damaged: u64, _write_error: Option<&str>) {}
     /// A test set ends, or the run stops.
     fn finish(&mut self);
     /// Whether the run is to end after the image at hand.

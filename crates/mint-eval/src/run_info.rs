@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::cache::CachePrecision;
 use crate::config::{ContextStart, RunConfig};
 
 /// What is known about a run before it starts.
@@ -56,6 +57,9 @@ pub struct Arguments {
     pub logit_scale: Option<f32>,
     /// What runs the model.
     pub backend: Option<String>,
+    /// Folder of the cache of embeddings.
+    #[serde(default)]
+    pub cache: Option<PathBuf>,
 }
 
 /// Which weights were used.
@@ -172,6 +176,8 @@ impl RunInfo {
             config.context = None;
         }
         (config.cocoop, config.maple, config.class_texts) = (None, None, None);
+        // A cache in single precision changes nothing.
+        config.cache = config.cache.filter(|&precision| precision != CachePrecision::F32);
         let sums = |files: &[HashedFile]| -> Vec<String> {
             files.iter().map(|file| file.sha256.clone()).collect()
         };
@@ -291,7 +297,8 @@ impl HashedFile {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

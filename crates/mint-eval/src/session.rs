@@ -97,7 +97,9 @@ impl<'a> Session<'a> {
             method.next_test_set();
             method.prepare(&classes).map_err(SessionError::of(*id))?;
         }
-        let views = if any_wants_all(methods) { config.views } else { 1 };
+        // A cache holds all views, whoever looks at them.
+        let all = any_wants_all(methods) || config.cache.is_some();
+        let views = if all { config.views } else { 1 };
         let clip = classes.clip();
         let augmix = mixes_views.then(AugMix::default);
         let generator =

@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use mint_augment::Views;
 use mint_clip::Clip;
-use mint_clip::burn::tensor::Tensor;
+use mint_clip::burn::tensor::{Tensor, TensorData};
 use mint_datasets::{ImageSet, TestSet};
 use mint_tuner::{ImageViews, Method, Pending, ViewDemand, ZeroShot};
 
+use crate::cache::EntryName;
 use crate::config::{ImageOrder, RunConfig};
 use crate::error::{EvalError, RecordError};
 use crate::lines::ErrorLine;
-use crate::loader::LoadError;
+use crate::loader::{CacheUse, Input, LoadError, Loaded};
 use crate::loop_config::{LoopConfig, Observer};
 use crate::method_id::MethodId;
 use crate::methods::ConfiguredMethod;
@@ -30,16 +30,32 @@ pub struct SetRun<'a> {
     set: &'a ImageSet,
     session: Session<'a>,
     zero_shot: &'a mut ZeroShot,
+    cache: Option<CacheUse>,
     /// In the order of the methods.
     tallies: Vec<Tally>,
     observer: &'a mut dyn Observer,
     /// Images whose clean views go through the image tower together.
     at_once: usize,
     overlap: bool,
-    /// Images that wait to go together with others: index in the set, and pixels.
-    group: Vec<(usize, Tensor<4>)>,
+    /// Images that wait to go together with others.
+    group: Vec<Waiting>,
     in_flight: Vec<Launched>,
     unreadable: u64,
+}
+
+/// An image that no method has seen yet.
+struct Waiting {
+    /// Index in the set.
+    index: usize,
+    input: OnDevice,
+    /// Where embeddings that are computed are to be kept.
+    entry: Option<EntryName>,
+}
+
+/// Views, or their embeddings, on the device.
+enum OnDevice {
+    Pixels(Tensor<4>),
+    Embeddings(Tensor<2>),
 }
 
 /// An image whose results may still be on their way.
@@ -58,6 +74,7 @@ pub struct Parts<'a> {
     pub set: &'a ImageSet,
     pub session: Session<'a>,
     pub zero_shot: &'a mut ZeroShot,
+    pub cache: Option<CacheUse>,
     pub tallies: Vec<Tally>,
     pub observer: &'a mut dyn Observer,
 }
@@ -65,16 +82,17 @@ pub struct Parts<'a> {
 impl<'a> SetRun<'a> {
     /// Continues after `done` images.
     pub fn new(parts: Parts<'a>, settings: LoopConfig, done: usize) -> Self {
-        let Parts { clip, config, set, session, zero_shot, tallies, observer } = parts;
+        let Parts { clip, config, set, session, zero_shot, cache, tallies, observer } = parts;
         let counted = tallies.first().map_or(0, |tally| tally.accuracy.images);
         // Clean views alone are too little work for all cores, so several images go together.
-        let clean_alone = !any_wants_all(session.methods());
+        let clean_alone = !any_wants_all(session.methods()) && cache.is_none();
         Self {
             clip,
             config,
             set,
             session,
             zero_shot,
+            cache,
             tallies,
             observer,
             at_once: if clean_alone { settings.clean_views_at_once } else { 1 },
@@ -96,8 +114,13 @@ impl<'a> SetRun<'a> {
     }
 
     /// Takes the views of the next image; its results may come later.
-    pub fn accept(&mut self, index: usize, views: Views) -> Result<(), EvalError> {
-        self.group.push((index, self.session.pixels(views)));
+    pub fn accept(&mut self, index: usize, loaded: Loaded) -> Result<(), EvalError> {
+        let Loaded { input, entry } = loaded;
+        let input = match input {
+            Input::Views(views) => OnDevice::Pixels(self.session.pixels(views)),
+            Input::Embeddings(values) => OnDevice::Embeddings(self.embeddings(values)),
+        };
+        self.group.push(Waiting { index, input, entry });
         if self.group.len() < self.at_once {
             return Ok(());
         }
@@ -164,6 +187,9 @@ impl<'a> SetRun<'a> {
     /// Ends the pass.
     pub fn finish(self) -> Vec<Row> {
         self.observer.finish();
+        if let Some(CacheUse { views, .. }) = &self.cache {
+            self.observer.cache(views.damaged(), views.write_error());
+        }
         let of_methods = self.session.methods().iter().zip(&self.tallies);
         of_methods.map(|(method, tally)| self.row(method, tally)).collect()
     }
@@ -208,18 +234,32 @@ impl<'a> SetRun<'a> {
     fn launch(&mut self) -> Result<Vec<Launched>, EvalError> {
         let clock = Instant::now();
         let clean = (self.group.len() > 1).then(|| {
-            let pixels = self.group.iter().map(|(_, pixels)| pixels.clone().narrow(0, 0, 1));
+            let clean = |pixels: &Tensor<4>| pixels.clone().narrow(0, 0, 1);
+            let pixels = self.group.iter().filter_map(|waiting| match &waiting.input {
+                OnDevice::Pixels(pixels) => Some(clean(pixels)),
+                OnDevice::Embeddings(_) => None,
+            });
             self.clip.image.forward_each(Tensor::cat(pixels.collect(), 0))
         });
         // What was spent on an image together with others counts for the first method.
-        let shared = clock.elapsed().as_secs_f64() / self.group.len().max(1) as f64;
+        let mut shared = clock.elapsed().as_secs_f64() / self.group.len().max(1) as f64;
         let mut launched = Vec::with_capacity(self.group.len());
-        for (position, (index, pixels)) in std::mem::take(&mut self.group).into_iter().enumerate() {
-            let views = ImageViews::new(self.clip, pixels);
-            let views = match &clean {
-                Some(clean) => views.with_clean_embedding(clean.clone().narrow(0, position, 1)),
-                None => views,
+        for (position, waiting) in std::mem::take(&mut self.group).into_iter().enumerate() {
+            let Waiting { index, input, entry } = waiting;
+            let clock = Instant::now();
+            let views = match (input, &clean) {
+                (OnDevice::Embeddings(embeddings), _) => {
+                    ImageViews::of_embeddings(self.clip, embeddings)
+                }
+                (OnDevice::Pixels(pixels), Some(clean)) => ImageViews::new(self.clip, pixels)
+                    .with_clean_embedding(clean.clone().narrow(0, position, 1)),
+                (OnDevice::Pixels(pixels), None) if self.reads_cache() => {
+                    let embeddings = self.clip.image.forward(pixels);
+                    ImageViews::of_embeddings(self.clip, self.kept(entry.as_ref(), embeddings))
+                }
+                (OnDevice::Pixels(pixels), None) => ImageViews::new(self.clip, pixels),
             };
+            shared += clock.elapsed().as_secs_f64();
             let outcomes = self.session.launch(&views);
             let mut outcomes =
                 outcomes.map_err(|error| EvalError::of_session(error, self.set, Some(index)))?;
@@ -230,9 +270,36 @@ impl<'a> SetRun<'a> {
             let zero_shot = self.zero_shot.launch(self.session.classes(), &views);
             let zero_shot = zero_shot
                 .map_err(|source| EvalError::of_image(MethodId::Clip, self.set, index, source))?;
+            if !self.reads_cache()
+                && let (Some(_), Some(embeddings)) = (&entry, views.known_embeddings())
+            {
+                self.kept(entry.as_ref(), embeddings);
+            }
             launched.push(Launched { index, outcomes, zero_shot });
         }
         Ok(launched)
+    }
+
+    fn reads_cache(&self) -> bool {
+        self.cache.as_ref().is_some_and(|cache| cache.reads)
+    }
+
+    /// Keeps embeddings that were computed; returns them as they will be read.
+    fn kept(&self, entry: Option<&EntryName>, embeddings: Tensor<2>) -> Tensor<2> {
+        let (Some(CacheUse { views, .. }), Some(entry)) = (&self.cache, entry) else {
+            return embeddings;
+        };
+        let values = embeddings.into_data().convert::<f32>();
+        let values = values.try_into_vec().expect("the numbers were converted to f32");
+        views.write(entry, &values);
+        self.embeddings(views.rounded(values))
+    }
+
+    /// Embeddings of all views, row by row, on the device.
+    fn embeddings(&self, values: Vec<f32>) -> Tensor<2> {
+        let embed = self.clip.config.embed_dim;
+        let shape = [values.len() / embed, embed];
+        Tensor::from_data(TensorData::new(values, shape), &self.clip.device)
     }
 
     fn write_error(&mut self, index: usize, error: &LoadError) -> Result<(), RecordError> {

@@ -64,6 +64,10 @@ impl Method for Cocoop {
         ViewDemand::Clean
     }
 
+    fn needs_pixels(&self) -> bool {
+        false
+    }
+
     fn prepare(&self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
         self.texts(classes).map(drop)
     }

@@ -12,7 +12,8 @@ use crate::confidence::entropies;
 /// The views of one image. What several methods read is computed once, when first asked for.
 pub struct ImageViews<'a> {
     clip: &'a Clip,
-    pixels: Tensor<4>,
+    /// `None` where the embeddings come from elsewhere.
+    pixels: Option<Tensor<4>>,
     passes: RefCell<Vec<(PassConfig, Rc<UnpromptedPass>)>>,
     embeddings: OnceCell<Tensor<2>>,
     clean_embedding: OnceCell<Tensor<2>>,
@@ -31,9 +32,19 @@ pub struct ViewLogits {
 impl<'a> ImageViews<'a> {
     /// Normalised pixels of all views, the clean one first. Shape: `[view, channel, row, column]`.
     pub fn new(clip: &'a Clip, pixels: Tensor<4>) -> Self {
+        Self { pixels: Some(pixels), ..Self::empty(clip) }
+    }
+
+    /// Embeddings of all views, not normalised, which were computed before; for methods that need
+    /// no pixels. Shape: `[view, embed]`.
+    pub fn of_embeddings(clip: &'a Clip, embeddings: Tensor<2>) -> Self {
+        Self { embeddings: OnceCell::from(embeddings), ..Self::empty(clip) }
+    }
+
+    fn empty(clip: &'a Clip) -> Self {
         Self {
             clip,
-            pixels,
+            pixels: None,
             passes: RefCell::default(),
             embeddings: OnceCell::new(),
             clean_embedding: OnceCell::new(),
@@ -53,22 +64,37 @@ impl<'a> ImageViews<'a> {
     }
 
     /// Pixels of all views. Shape: `[view, channel, row, column]`.
+    ///
+    /// # Panics
+    ///
+    /// If there are only embeddings: for methods whose [`Method::needs_pixels`] says `true` there
+    /// must be pixels.
+    ///
+    /// [`Method::needs_pixels`]: crate::Method::needs_pixels
     pub fn pixels(&self) -> Tensor<4> {
-        self.pixels.clone()
+        self.pixels.clone().expect("a method that needs pixels says so")
     }
 
     /// Pixels of view 0. Shape: `[1, channel, row, column]`.
+    ///
+    /// # Panics
+    ///
+    /// If there are only embeddings.
     pub fn clean_pixels(&self) -> Tensor<4> {
-        self.pixels.clone().narrow(0, 0, 1)
+        self.pixels().narrow(0, 0, 1)
     }
 
     /// The pass of all views without prompts.
+    ///
+    /// # Panics
+    ///
+    /// If there are only embeddings.
     pub fn pass(&self, config: &PassConfig) -> Rc<UnpromptedPass> {
         let mut known = self.passes.borrow_mut();
         if let Some((_, pass)) = known.iter().find(|(other, _)| other == config) {
             return pass.clone();
         }
-        let pass = self.clip.image.unprompted_pass(self.pixels.clone(), config);
+        let pass = self.clip.image.unprompted_pass(self.pixels(), config);
         let pass = Rc::new(pass);
         known.push((config.clone(), pass.clone()));
         pass
@@ -77,13 +103,13 @@ impl<'a> ImageViews<'a> {
     /// Embeddings of all views, not normalised. Shape: `[view, embed]`.
     pub fn embeddings(&self) -> Tensor<2> {
         self.known_embeddings().unwrap_or_else(|| {
-            let encode = || self.clip.image.forward(self.pixels.clone());
+            let encode = || self.clip.image.forward(self.pixels());
             self.embeddings.get_or_init(encode).clone()
         })
     }
 
-    /// The embeddings of all views if they have been computed.
-    fn known_embeddings(&self) -> Option<Tensor<2>> {
+    /// The embeddings of all views; `None` if nobody has asked for them.
+    pub fn known_embeddings(&self) -> Option<Tensor<2>> {
         let of_pass = self.passes.borrow().first().map(|(_, pass)| pass.embeddings.clone());
         of_pass.or_else(|| self.embeddings.get().cloned())
     }

@@ -16,6 +16,12 @@ pub trait Method {
     /// How many of an image's views the method looks at.
     fn view_demand(&self) -> ViewDemand;
 
+    /// Whether the method looks at pixels; `false` if the embeddings of the views are enough, which
+    /// may then come from a cache.
+    fn needs_pixels(&self) -> bool {
+        true
+    }
+
     /// The method itself: scores of one image among `classes`. When this returns, the method has
     /// learned from the image.
     ///

@@ -297,6 +297,10 @@ impl Method for Tda {
         ViewDemand::All
     }
 
+    fn needs_pixels(&self) -> bool {
+        false
+    }
+
     fn prepare(&self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
         classes.features(&self.texts).map(drop)
     }

@@ -157,6 +157,10 @@ impl Method for Tpt {
         ViewDemand::All
     }
 
+    fn needs_pixels(&self) -> bool {
+        false
+    }
+
     fn prepare(&self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
         classes.learner(&self.context).map(drop)
     }

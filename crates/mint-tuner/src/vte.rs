@@ -58,6 +58,10 @@ impl Method for Vte {
         ViewDemand::All
     }
 
+    fn needs_pixels(&self) -> bool {
+        false
+    }
+
     fn prepare(&self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
         classes.features(&self.texts).map(drop)
     }

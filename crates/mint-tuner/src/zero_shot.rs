@@ -33,6 +33,10 @@ impl Method for ZeroShot {
         ViewDemand::Clean
     }
 
+    fn needs_pixels(&self) -> bool {
+        false
+    }
+
     fn prepare(&self, classes: &ClassSet<'_>) -> Result<(), MethodError> {
         classes.features(&self.texts).map(drop)
     }

@@ -9,8 +9,9 @@ use clap::ValueEnum;
 use mint_datasets::ImageSet;
 use mint_device::Explained;
 use mint_eval::{
-    Arguments, EarlierRun, EvalError, Evaluation, Host, MethodId, MethodTexts, Record, Row,
-    RunConfig, RunInfo, TableStyle, TestSetInfo, Versions, table,
+    Arguments, CachePrecision, ConfiguredMethod, EarlierRun, EmbeddingCache, EvalError, Evaluation,
+    Host, MethodId, MethodTexts, Record, Row, RunConfig, RunInfo, TableStyle, TestSetInfo,
+    Versions, table,
 };
 
 use crate::args::{RunArgs, TableFormat};
@@ -79,7 +80,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         None if all_demo => demo::default_config(),
         None => RunConfig::default(),
     };
-    let config = with_run_options(args, resolve_config(&args.model, start)?)?;
+    let mut config = with_run_options(args, resolve_config(&args.model, start)?)?;
     if config.official_food101 {
         sets = sets.into_iter().map(ImageSet::with_official_food101).collect();
     }
@@ -89,8 +90,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     }
     let prompts = source.trained_files(&config)?;
     let model = Model::load(source, &args.model, config.precision)?;
-    let mut evaluation =
-        Evaluation::new(&model.clip, &model.tokenizer, &config, model.methods(&config)?);
+    let methods = model.methods(&config)?;
+    let cache = cache(args, &mut config, &model, &methods)?;
+    let mut evaluation = Evaluation::new(&model.clip, &model.tokenizer, &config, methods);
+    if let Some(cache) = cache {
+        evaluation = evaluation.with_cache(cache);
+    }
     if config.shard.is_some() {
         warn_of_memories(&mut evaluation);
     }
@@ -151,6 +156,34 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         bail!(unreadable.join("; "));
     }
     Ok(())
+}
+
+/// The cache that was asked for; whether embeddings are read from it goes into the configuration.
+fn cache(
+    args: &RunArgs,
+    config: &mut RunConfig,
+    model: &Model,
+    methods: &[ConfiguredMethod],
+) -> anyhow::Result<Option<EmbeddingCache>> {
+    let Some(folder) = &args.cache else {
+        config.cache = None;
+        return Ok(None);
+    };
+    let typed = args.cache_precision.map(CachePrecision::from);
+    let precision = typed.or(config.cache).unwrap_or_default();
+    let needs_pixels = |method: &&ConfiguredMethod| method.method.needs_pixels();
+    let with_pixels: Vec<&str> =
+        methods.iter().filter(needs_pixels).map(|method| method.id.name()).collect();
+    config.cache = with_pixels.is_empty().then_some(precision);
+    if !with_pixels.is_empty() {
+        output::note(&format!(
+            "note: the cache is only added to, since pixels are needed by {}",
+            with_pixels.join(", ")
+        ));
+    }
+    let kind = model.device_kind();
+    let cache = EmbeddingCache::new(folder, &model.weights, config.precision, &kind, precision);
+    Ok(Some(cache))
 }
 
 /// What a method remembers of its own part of the images is not what it would remember of all.
@@ -227,6 +260,7 @@ fn arguments(args: &RunArgs) -> anyhow::Result<Arguments> {
         activation: args.model.load.activation.as_ref().map(name),
         logit_scale: args.model.load.logit_scale,
         backend: args.model.backend.as_ref().map(name),
+        cache: args.cache.as_deref().map(full).transpose()?,
     })
 }
 
@@ -243,6 +277,7 @@ fn completed(args: &RunArgs, earlier: &RunInfo) -> anyhow::Result<RunArgs> {
     }
     args.class_names = args.class_names.or_else(|| class_names.clone());
     args.data = args.data.or_else(|| Some(data.clone()));
+    args.cache = args.cache.or_else(|| earlier.arguments.cache.clone());
     let Arguments { weights, activation, logit_scale, backend, .. } = &earlier.arguments;
     if args.model.weights.is_empty() {
         args.model.weights = weights.clone();

@@ -26,6 +26,10 @@ pub(crate) const EXTENSIONS: [&str; 14] = [
 /// at most.
 const PIXELS_PER_BYTE: u64 = 8 * 1032;
 
+/// What decodes JPEG files; the samples depend on it.
+pub const JPEG_DECODER: &str =
+    if cfg!(feature = "libjpeg") { "libjpeg-turbo" } else { "zune-jpeg" };
+
 /// Decodes an image. Alpha is dropped without compositing; EXIF orientation is ignored, but for
 /// TIFF, which Pillow turns.
 ///
