@@ -11,7 +11,7 @@ use crate::circles::circles;
 use crate::process::cargo;
 
 /// Which of our crates each of our crates may name, tests apart.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("mint-augment", &[]),
     ("mint-datasets", &[]),
     ("mint-golden", &[]),
@@ -20,14 +20,22 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("mint-device", &["mint-clip"]),
     ("mint-tuner", &["mint-clip"]),
     ("mint-eval", &["mint-augment", "mint-clip", "mint-datasets", "mint-tuner"]),
+    ("mint-report", &["mint-eval"]),
     ("mint-gpu-check", &ALL),
     ("mint-cli", &ALL),
     ("xtask", &[]),
 ];
 
 /// What the programs are made of.
-const ALL: [&str; 6] =
-    ["mint-augment", "mint-clip", "mint-datasets", "mint-device", "mint-eval", "mint-tuner"];
+const ALL: [&str; 7] = [
+    "mint-augment",
+    "mint-clip",
+    "mint-datasets",
+    "mint-device",
+    "mint-eval",
+    "mint-report",
+    "mint-tuner",
+];
 
 /// Crates in which pixels live and no tensor does.
 const WITHOUT_BURN: [&str; 4] = ["mint-augment", "mint-datasets", "mint-golden", "xtask"];

@@ -132,6 +132,11 @@ fn open_set(letter: &str, title: &str) -> anyhow::Result<ImageSet> {
     })
 }
 
+/// The bytes of a picture of the demo, by its path in a record.
+pub fn picture(path: &str) -> Option<Vec<u8>> {
+    file(path).ok().map(Cow::into_owned)
+}
+
 fn file(name: &str) -> anyhow::Result<Cow<'static, [u8]>> {
     let file = Files::get(name).with_context(|| format!("the demo has no file `{name}`"))?;
     Ok(file.data)

@@ -78,6 +78,11 @@ impl Progress {
         self.left -= images;
     }
 
+    /// Images that this process has done.
+    pub fn done(&self) -> usize {
+        self.done
+    }
+
     fn advance(&mut self) {
         self.done += 1;
         self.left -= 1;

@@ -23,8 +23,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::record::write_whole;
+use crate::config::CachePrecision;
 use crate::run_info::{Versions, WeightsInfo, hex};
+use crate::write_whole::write_whole;
 
 /// Name of the file that states what a group depends on.
 const GROUP_FILE: &str = "group.json";
@@ -34,17 +35,6 @@ const TENSOR: &str = "embeddings";
 const CHECKSUM: &str = "sha256";
 /// What the names of entries end with.
 const ENDING: &str = "safetensors";
-
-/// Type of the numbers in a cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CachePrecision {
-    /// Half precision: half the size; embeddings are rounded, whether read or just computed.
-    #[default]
-    F16,
-    /// Single precision: scores are the same bytes as without a cache.
-    F32,
-}
 
 /// What embeddings depend on, besides the image. Two groups that differ in anything are apart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,11 +6,11 @@ use std::str::FromStr;
 use mint_clip::Precision;
 use mint_datasets::{Order, TestSet};
 use mint_tuner::{
-    MethodError, MintConfig, MtaConfig, SarConfig, TdaConfig, TptConfig, VteConfig, ZeroConfig,
+    Lifetime, MethodError, MintConfig, MtaConfig, SarConfig, TdaConfig, TptConfig, VteConfig,
+    ZeroConfig,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::cache::CachePrecision;
 use crate::method_id::MethodId;
 
 /// Configuration of a run. Unknown keys are errors.
@@ -166,6 +166,17 @@ impl From<ImageOrder> for String {
             ImageOrder::Dirichlet(concentration) => format!("dirichlet:{concentration}"),
         }
     }
+}
+
+/// Type of the numbers in a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CachePrecision {
+    /// Half precision: half the size; embeddings are rounded, whether read or just computed.
+    #[default]
+    F16,
+    /// Single precision: scores are the same bytes as without a cache.
+    F32,
 }
 
 /// Whether random views are mixed by AugMix.
@@ -415,6 +426,17 @@ impl RunConfig {
             checked.map_err(|source| ConfigError::Method { method, source })?;
         }
         Ok(())
+    }
+
+    /// The methods whose results depend on the images before.
+    pub fn remembering(&self) -> Vec<MethodId> {
+        let remembers = |id: &MethodId| match id {
+            MethodId::Mint => self.mint.bank_lifetime != Lifetime::Image,
+            MethodId::Sar => self.sar.lifetime != Lifetime::Image,
+            MethodId::Tda => true,
+            _ => false,
+        };
+        self.methods.iter().copied().filter(remembers).collect()
     }
 
     /// The images of a set of `images` that this run goes through, given their order.

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use mint_clip::{Clip, Tokenizer};
 use mint_datasets::ImageSet;
-use mint_tuner::{Lifetime, Method, ZeroShot};
+use mint_tuner::{Method, ZeroShot};
 
 use crate::cache::EmbeddingCache;
 use crate::config::RunConfig;
 use crate::error::{EvalError, RecordError};
-use crate::lines::EarlierLine;
+use crate::lines::RecordedLine;
 use crate::loader::{CacheUse, Loader, Work};
 use crate::loop_config::{LoopConfig, Observer};
 use crate::method_id::MethodId;
@@ -21,6 +21,7 @@ use crate::row::Row;
 use crate::session::Session;
 use crate::set_run::{Parts, SetRun};
 use crate::tally::Tally;
+use crate::usage::{Stages, lap};
 
 /// What methods remember is saved when this has passed, and at the end of a test set.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
@@ -33,6 +34,7 @@ pub struct Evaluation<'a> {
     methods: Vec<ConfiguredMethod>,
     zero_shot: ZeroShot,
     cache: Option<EmbeddingCache>,
+    stages: Stages,
     /// The set before, and its images, if an earlier process has gone through it.
     finished_before: Option<(String, usize)>,
 }
@@ -46,13 +48,28 @@ impl<'a> Evaluation<'a> {
         methods: Vec<ConfiguredMethod>,
     ) -> Self {
         let zero_shot = ZeroShot::default();
-        Self { clip, tokenizer, config, methods, zero_shot, cache: None, finished_before: None }
+        let stages = Stages::default();
+        Self {
+            clip,
+            tokenizer,
+            config,
+            methods,
+            zero_shot,
+            cache: None,
+            stages,
+            finished_before: None,
+        }
     }
 
     /// With a cache that embeddings are added to, and read from if the configuration says so
     /// ([`RunConfig::cache`]), which takes methods that need no pixels.
     pub fn with_cache(self, cache: EmbeddingCache) -> Self {
         Self { cache: Some(cache), ..self }
+    }
+
+    /// Where the time went so far.
+    pub fn stages(&self) -> Stages {
+        self.stages
     }
 
     /// The images of a set that the run goes through, in their order.
@@ -66,14 +83,6 @@ impl<'a> Evaluation<'a> {
             return Err(EvalError::NoImages(set.title.clone()));
         }
         Ok(indices)
-    }
-
-    /// The methods whose results depend on the images before.
-    pub fn remembering(&mut self) -> impl Iterator<Item = MethodId> {
-        self.methods.iter_mut().filter_map(|ConfiguredMethod { id, method, .. }| {
-            let lifetime = method.remembers()?.lifetime();
-            (lifetime != Lifetime::Image).then_some(*id)
-        })
     }
 
     /// Skips a test set that an earlier process has finished. What the methods remember of it
@@ -106,11 +115,14 @@ impl<'a> Evaluation<'a> {
         let mut indices = Self::select(config, set)?;
         observer.prepare(set);
         let before = self.finished_before.take();
+        let mut clock = Instant::now();
+        let stages = &mut self.stages;
         let session = Session::of_set(clip, tokenizer, set, &mut self.methods, config);
         let mut session = session.map_err(|error| EvalError::of_session(error, set, None))?;
         self.zero_shot
             .prepare(session.classes())
             .map_err(|source| EvalError::of_set(MethodId::Clip, set, source))?;
+        lap(&mut clock, &mut stages.texts);
         let earlier = match record {
             Some(record) => {
                 let (methods, device) = (session.methods_mut(), &clip.device);
@@ -140,6 +152,7 @@ impl<'a> Evaluation<'a> {
         let mut run = SetRun::new(parts, settings, done);
         let mut saved = Instant::now();
         for (position, (index, loaded)) in loader.enumerate() {
+            lap(&mut clock, &mut stages.views);
             if run.is_to_stop() {
                 run.settle()?;
                 // Those that wait to go together with others have not been seen.
@@ -158,6 +171,7 @@ impl<'a> Evaluation<'a> {
                 Err(error) if strict => return Err(error.into()),
                 Err(error) => run.skip(index, &error)?,
             }
+            lap(&mut clock, &mut stages.methods);
             if let Some(record) = record
                 && saved.elapsed() > SAVE_EVERY
                 && run.waiting() == 0
@@ -165,12 +179,15 @@ impl<'a> Evaluation<'a> {
             {
                 run.save(record, done + position + 1)?;
                 saved = Instant::now();
+                lap(&mut clock, &mut stages.record);
             }
         }
         run.flush()?;
+        lap(&mut clock, &mut stages.methods);
         if let Some(record) = record {
             run.save(record, n_images)?;
         }
+        lap(&mut clock, &mut stages.record);
         Ok(run.finish())
     }
 }
@@ -179,9 +196,9 @@ fn tallies(
     methods: &[ConfiguredMethod],
     set: &ImageSet,
     record: Option<&Record>,
-    earlier: &[Vec<EarlierLine>],
+    earlier: &[Vec<RecordedLine>],
 ) -> Result<Vec<Tally>, RecordError> {
-    let tally = |(method, earlier): (&ConfiguredMethod, &Vec<EarlierLine>)| {
+    let tally = |(method, earlier): (&ConfiguredMethod, &Vec<RecordedLine>)| {
         let lines = record.map(|record| record.lines(&set.id, method.id.name(), earlier));
         Ok(Tally::new(earlier, lines.transpose()?))
     };

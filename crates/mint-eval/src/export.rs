@@ -14,7 +14,7 @@ use mint_clip::{Clip, Tokenizer};
 use mint_tuner::{Memory, MethodError, TEMPLATE};
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::record::write_whole;
+use crate::write_whole::write_whole;
 
 /// An export that cannot be written.
 #[derive(Debug, thiserror::Error)]

@@ -39,24 +39,27 @@ mod pixels;
 mod prompts;
 mod published;
 mod record;
+mod recorded_run;
 mod resume;
 mod row;
 mod run_info;
 mod session;
 mod set_run;
-mod table;
 mod tally;
+mod usage;
 mod views;
+mod write_whole;
 
-pub use cache::{CacheError, CacheGroup, CachePrecision, EmbeddingCache, GroupOnDisk};
-pub use calibration::{Calibration, brier, probabilities};
+pub use cache::{CacheError, CacheGroup, EmbeddingCache, GroupOnDisk};
+pub use calibration::{BINS, Calibration, brier, probabilities};
 pub use config::{
-    ConfigError, ContextStart, ImageOrder, LearnedStart, MethodTexts, Mixing, NotAShard, RunConfig,
-    Shard, Starts, Texts, UnknownOrder,
+    CachePrecision, ConfigError, ContextStart, ImageOrder, LearnedStart, MethodTexts, Mixing,
+    NotAShard, RunConfig, Shard, Starts, Texts, UnknownOrder,
 };
 pub use error::{EvalError, RecordError};
 pub use evaluate::Evaluation;
 pub use export::{Export, ExportError, Start};
+pub use lines::{RecordedClass, RecordedLine, RecordedResult};
 pub use loader::{LoadError, Loaded, Loader};
 pub use loop_config::{LoopConfig, Observer};
 pub use method_id::{MethodId, UnknownMethod};
@@ -66,14 +69,17 @@ pub use pixels::view_tensor;
 pub use prompts::{
     PromptsError, StartContext, TrainedPrompts, cocoop_prompts, maple_prompts, read_class_texts,
 };
+pub use published::published_top1;
 pub use record::{EarlierRun, RUN_FILE, Record};
+pub use recorded_run::RecordedRun;
 pub use row::Row;
 pub use run_info::{
     Arguments, Difference, HashedFile, Host, RunInfo, TestSetInfo, TrainedFiles, Versions,
     WeightsInfo,
 };
 pub use session::{Session, SessionError};
-pub use table::{TableStyle, table};
+pub use tally::recounted;
+pub use usage::{Meter, Stages, Usage};
 pub use views::view_config;
 
 #[cfg(doctest)]

@@ -1,8 +1,8 @@
 //! The lines of a record: one for each image and method.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -56,55 +56,74 @@ pub struct ErrorLine<'a> {
     pub error: &'a str,
 }
 
-/// A line of an earlier run.
-#[derive(Debug, Clone)]
-pub struct EarlierLine {
+/// A line as it was recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedLine {
     text: String,
     value: LineResult,
 }
 
 /// What counts of a line.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 struct LineResult {
     path: String,
     label: usize,
     #[serde(default)]
-    top5: Vec<EarlierClass>,
+    top5: Vec<RecordedClass>,
     brier: Option<f32>,
+    #[serde(default)]
+    zero_shot_top1: usize,
     error: Option<String>,
     #[serde(default)]
     seconds: f64,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-struct EarlierClass {
-    class: usize,
-    probability: Option<f32>,
+/// One of the best classes.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct RecordedClass {
+    /// Index.
+    pub class: usize,
+    /// Name.
+    pub name: String,
+    /// Its probability; `None` for votes.
+    pub probability: Option<f32>,
 }
 
-/// What a method made of an image in an earlier run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EarlierResult {
+/// What a method made of an image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RecordedResult<'a> {
     /// Index of the image's class.
     pub label: usize,
     /// The best classes, the best first.
-    pub best: Vec<usize>,
-    /// Probability of the first of them.
-    pub confidence: Option<f32>,
-    /// Brier score.
+    pub best: &'a [RecordedClass],
+    /// Brier score; `None` for votes.
     pub brier: Option<f32>,
+    /// The class that zero-shot CLIP predicts.
+    pub zero_shot_top1: usize,
     /// Time that the method added.
     pub seconds: f64,
 }
 
-impl EarlierLine {
+impl RecordedResult<'_> {
+    /// The class with the best score.
+    pub fn top1(&self) -> Option<usize> {
+        self.best.first().map(|class| class.class)
+    }
+
+    /// Whether that is the image's.
+    pub fn is_right(&self) -> bool {
+        self.top1() == Some(self.label)
+    }
+}
+
+impl RecordedLine {
     /// Reads a line.
     pub(crate) fn parse(line: &str) -> Result<Self, serde_json::Error> {
         Ok(Self { text: line.to_owned(), value: serde_json::from_str(line)? })
     }
 
     /// The line as it was written.
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         &self.text
     }
 
@@ -113,19 +132,41 @@ impl EarlierLine {
         &self.value.path
     }
 
+    /// Index of the image's class.
+    pub fn label(&self) -> usize {
+        self.value.label
+    }
+
     /// What counts; `None` for an image that could not be used.
-    pub fn result(&self) -> Option<EarlierResult> {
-        let LineResult { label, top5, brier, error: None, seconds, .. } = &self.value else {
+    pub fn result(&self) -> Option<RecordedResult<'_>> {
+        let LineResult { label, top5, brier, zero_shot_top1, error: None, seconds, .. } =
+            &self.value
+        else {
             return None;
         };
-        Some(EarlierResult {
+        Some(RecordedResult {
             label: *label,
-            best: top5.iter().map(|class| class.class).collect(),
-            confidence: top5.first().and_then(|class| class.probability),
+            best: top5,
             brier: *brier,
+            zero_shot_top1: *zero_shot_top1,
             seconds: *seconds,
         })
     }
+}
+
+/// The whole lines of a file; what follows the last line end was cut off while it was written.
+/// `None` if there is no file.
+pub(crate) fn read_lines(path: &Path) -> Result<Option<Vec<RecordedLine>>, RecordError> {
+    let damaged = |reason: String| RecordError::Damaged { path: path.to_owned(), reason };
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|error| damaged(error.to_string()))?,
+    };
+    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+    let parse = |(number, line): (usize, &str)| {
+        RecordedLine::parse(line).map_err(|error| damaged(format!("line {number}: {error}")))
+    };
+    (1..).zip(whole.lines()).map(parse).collect::<Result<_, _>>().map(Some)
 }
 
 /// Appends lines, each written out at once.

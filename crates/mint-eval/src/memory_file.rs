@@ -12,7 +12,7 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
 use crate::error::RecordError;
-use crate::record::write_whole;
+use crate::write_whole::write_whole;
 
 /// The memories of all methods at one point of a test set.
 #[derive(Debug, Default)]

@@ -71,15 +71,7 @@ mod tests {
             steps: 3,
             seed: 0,
             images: 30_000,
-            unreadable: 0,
-            top1: 0.0,
-            top1_low: 0.0,
-            top1_high: 0.0,
-            top5: 0.0,
-            calibration_error: None,
-            brier: None,
-            published_top1: None,
-            seconds_per_image: 0.0,
+            ..Row::default()
         }
     }
 

@@ -4,15 +4,18 @@
 //! One process at a time writes to it: it holds a lock that the system drops with the process.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::RecordError;
-use crate::lines::{EarlierLine, LineWriter};
+use crate::lines::{LineWriter, RecordedLine, read_lines};
 use crate::row::Row;
 use crate::run_info::{RunInfo, Versions};
+use crate::usage::Usage;
+use crate::write_whole::write_whole;
 
 /// Name of the file about the run.
 pub const RUN_FILE: &str = "run.json";
@@ -25,6 +28,8 @@ const LOCK_FILE: &str = ".lock";
 pub struct Record {
     folder: PathBuf,
     info: RunInfo,
+    /// What earlier processes used.
+    earlier: Vec<Usage>,
     /// Released when it is closed.
     _lock: File,
 }
@@ -33,17 +38,54 @@ pub struct Record {
 #[derive(Debug)]
 pub struct EarlierRun {
     folder: PathBuf,
-    contents: RunFile<RunInfo, Vec<Row>>,
+    contents: RunFile,
     lock: File,
 }
 
 /// The contents of [`RUN_FILE`].
 #[derive(Debug, Serialize, Deserialize)]
-struct RunFile<Info, Rows> {
+pub(crate) struct RunFile {
     #[serde(flatten)]
-    info: Info,
-    finished: bool,
-    rows: Rows,
+    pub info: RunInfo,
+    pub finished: bool,
+    pub rows: Vec<Row>,
+    /// What each process that worked on the run used.
+    #[serde(default)]
+    pub processes: Vec<Usage>,
+}
+
+impl RunFile {
+    /// Reads the file of a folder as JSON: other versions may have other fields.
+    pub fn read(folder: &Path) -> Result<Value, RecordError> {
+        let path = folder.join(RUN_FILE);
+        let damaged = |reason: String| RecordError::Damaged { path: path.clone(), reason };
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(RecordError::Nothing { folder: folder.to_owned() });
+            }
+            other => other.map_err(|error| damaged(error.to_string()))?,
+        };
+        serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))
+    }
+
+    /// What the JSON of a folder's file says.
+    pub fn parse(folder: &Path, value: Value) -> Result<Self, RecordError> {
+        let path = folder.join(RUN_FILE);
+        let damaged =
+            |error: serde_json::Error| RecordError::Damaged { path, reason: error.to_string() };
+        serde_json::from_value(value).map_err(damaged)
+    }
+
+    /// Writes the file of a folder.
+    pub fn write(&self, folder: &Path) -> Result<(), RecordError> {
+        let path = folder.join(RUN_FILE);
+        let write = || -> io::Result<()> {
+            let mut text = serde_json::to_string_pretty(self)?;
+            text.push('\n');
+            write_whole(&path, text.as_bytes())
+        };
+        write().map_err(|source| RecordError::Write { path: path.clone(), source })
+    }
 }
 
 impl Record {
@@ -68,8 +110,8 @@ impl Record {
         if holds_files().map_err(error)? {
             return Err(RecordError::Exists { folder: folder.to_owned() });
         }
-        let record = Self { folder: folder.to_owned(), info, _lock: lock };
-        record.write_run(false, &[])?;
+        let record = Self { folder: folder.to_owned(), info, earlier: Vec::new(), _lock: lock };
+        record.write_run(false, &[], None)?;
         Ok(record)
     }
 
@@ -107,19 +149,8 @@ impl Record {
         &self,
         test_set: &str,
         method: &str,
-    ) -> Result<Vec<EarlierLine>, RecordError> {
-        let path = self.lines_path(test_set, method);
-        let damaged = |error: String| RecordError::Damaged { path: path.clone(), reason: error };
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(|error| damaged(error.to_string()))?,
-        };
-        // What follows the last line end was cut off while it was written.
-        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-        let parse = |(number, line): (usize, &str)| {
-            EarlierLine::parse(line).map_err(|error| damaged(format!("line {number}: {error}")))
-        };
-        (1..).zip(whole.lines()).map(parse).collect()
+    ) -> Result<Vec<RecordedLine>, RecordError> {
+        Ok(read_lines(&lines_path(&self.folder, test_set, method))?.unwrap_or_default())
     }
 
     /// Opens the lines of one test set and method, starting with some of an earlier run.
@@ -131,46 +162,43 @@ impl Record {
         &self,
         test_set: &str,
         method: &str,
-        earlier: &[EarlierLine],
+        earlier: &[RecordedLine],
     ) -> Result<LineWriter, RecordError> {
-        let path = self.lines_path(test_set, method);
+        let path = lines_path(&self.folder, test_set, method);
         let text: String = earlier.iter().map(|line| format!("{}\n", line.text())).collect();
         write_whole(&path, text.as_bytes())
             .map_err(|source| RecordError::Write { path: path.clone(), source })?;
         LineWriter::append(path)
     }
 
-    fn lines_path(&self, test_set: &str, method: &str) -> PathBuf {
-        self.folder.join(format!("{test_set}-{method}.jsonl"))
-    }
-
-    /// Adds the rows so far.
+    /// Adds the rows so far, and what this process has used.
     ///
     /// # Errors
     ///
     /// If the file cannot be written.
-    pub fn update(&self, rows: &[Row]) -> Result<(), RecordError> {
-        self.write_run(false, rows)
+    pub fn update(&self, rows: &[Row], usage: &Usage) -> Result<(), RecordError> {
+        self.write_run(false, rows, Some(usage))
     }
 
-    /// Adds the rows and marks the run as complete.
+    /// Adds the rows, and what this process has used, and marks the run as complete.
     ///
     /// # Errors
     ///
     /// If the file cannot be written.
-    pub fn finish(&self, rows: &[Row]) -> Result<(), RecordError> {
-        self.write_run(true, rows)
+    pub fn finish(&self, rows: &[Row], usage: &Usage) -> Result<(), RecordError> {
+        self.write_run(true, rows, Some(usage))
     }
 
-    fn write_run(&self, finished: bool, rows: &[Row]) -> Result<(), RecordError> {
-        let path = self.folder.join(RUN_FILE);
-        let write = || -> io::Result<()> {
-            let contents = RunFile { info: &self.info, finished, rows };
-            let mut text = serde_json::to_string_pretty(&contents)?;
-            text.push('\n');
-            write_whole(&path, text.as_bytes())
-        };
-        write().map_err(|source| RecordError::Write { path: path.clone(), source })
+    fn write_run(
+        &self,
+        finished: bool,
+        rows: &[Row],
+        usage: Option<&Usage>,
+    ) -> Result<(), RecordError> {
+        let processes = self.earlier.iter().chain(usage).cloned().collect();
+        let contents =
+            RunFile { info: self.info.clone(), finished, rows: rows.to_vec(), processes };
+        contents.write(&self.folder)
     }
 }
 
@@ -182,15 +210,11 @@ impl EarlierRun {
     /// If there is none, another process writes to it, another version of this program began it,
     /// or it is damaged.
     pub fn open(folder: &Path) -> Result<Self, RecordError> {
-        let path = folder.join(RUN_FILE);
-        if !path.is_file() {
+        if !folder.join(RUN_FILE).is_file() {
             return Err(RecordError::Nothing { folder: folder.to_owned() });
         }
         let lock = lock(folder)?;
-        let damaged = |reason: String| RecordError::Damaged { path: path.clone(), reason };
-        let text = fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
-        let value: serde_json::Value =
-            serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let value = RunFile::read(folder)?;
         // Other versions may have other fields.
         match value["versions"]["mint"].as_str() {
             Some(recorded) if recorded != Versions::default().mint => {
@@ -199,7 +223,7 @@ impl EarlierRun {
             }
             _ => {}
         }
-        let contents = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
+        let contents = RunFile::parse(folder, value)?;
         Ok(Self { folder: folder.to_owned(), contents, lock })
     }
 
@@ -215,13 +239,19 @@ impl EarlierRun {
     ///
     /// If anything that the results depend on differs.
     pub fn resume(self, now: &RunInfo) -> Result<(Record, Vec<Row>), RecordError> {
-        let Self { folder, contents: RunFile { info, rows, .. }, lock } = self;
+        let Self { folder, contents, lock } = self;
+        let RunFile { info, rows, processes, .. } = contents;
         let differences = now.differences(&info);
         if !differences.is_empty() {
             return Err(RecordError::OtherRun { folder, differences });
         }
-        Ok((Record { folder, info, _lock: lock }, rows))
+        Ok((Record { folder, info, earlier: processes, _lock: lock }, rows))
     }
+}
+
+/// The file of the lines of a test set and method.
+pub(crate) fn lines_path(folder: &Path, test_set: &str, method: &str) -> PathBuf {
+    folder.join(format!("{test_set}-{method}.jsonl"))
 }
 
 /// Locks a record's folder for as long as this process lives and keeps the file open.
@@ -236,26 +266,4 @@ fn lock(folder: &Path) -> Result<File, RecordError> {
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
         Err(TryLockError::Error(error)) => Err(write(error)),
     }
-}
-
-/// Writes a temporary file and renames it, so that the file is always whole, after a power cut
-/// too. Nothing is left of a file that cannot be written.
-pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&partial)?;
-        file.write_all(contents)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
-    };
-    let written = write();
-    if written.is_err() {
-        // The error that is reported is the first one.
-        let _ = fs::remove_file(&partial);
-    } else if let Some(Ok(folder)) = path.parent().map(File::open) {
-        // Where folders can be opened, the new name is made to last as well.
-        let _ = folder.sync_all();
-    }
-    written
 }

@@ -5,7 +5,7 @@ use mint_datasets::ImageSet;
 use mint_tuner::{Lifetime, Remembers};
 
 use crate::error::{EvalError, RecordError};
-use crate::lines::{EarlierLine, LineWriter};
+use crate::lines::{LineWriter, RecordedLine};
 use crate::memory_file::{self, SavedMemories};
 use crate::methods::ConfiguredMethod;
 use crate::record::Record;
@@ -21,7 +21,7 @@ pub fn earlier_lines(
     record: &Record,
     indices: &[usize],
     before: Option<(String, usize)>,
-) -> Result<Vec<Vec<EarlierLine>>, EvalError> {
+) -> Result<Vec<Vec<RecordedLine>>, EvalError> {
     let mut lines = Vec::new();
     for method in &*methods {
         lines.push(record.earlier_lines(&set.id, method.id.name())?);
@@ -42,7 +42,7 @@ pub fn earlier_lines(
     }
     for lines in &mut lines {
         lines.truncate(done);
-        let fits = |(line, &index): (&EarlierLine, &usize)| {
+        let fits = |(line, &index): (&RecordedLine, &usize)| {
             line.path() == set.images[index].path.to_string_lossy()
         };
         if !lines.iter().zip(indices).all(fits) || done > indices.len() {

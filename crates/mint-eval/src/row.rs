@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One method on one test set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Short name of the test set.
     pub test_set: String,
@@ -31,6 +31,9 @@ pub struct Row {
     pub top1_high: f64,
     /// Percentage of images whose class is among the five best.
     pub top5: f64,
+    /// Mean over the classes of their percentage of right answers.
+    #[serde(default)]
+    pub mean_per_class: f64,
     /// Expected calibration error in percent; `None` for votes.
     pub calibration_error: Option<f64>,
     /// Mean Brier score; `None` for votes.

@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::cache::CachePrecision;
-use crate::config::{ContextStart, RunConfig};
+use crate::config::{CachePrecision, ContextStart, RunConfig};
 
 /// What is known about a run before it starts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -125,7 +124,7 @@ pub struct Versions {
 }
 
 /// A machine.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// Operating system.
     pub os: String,

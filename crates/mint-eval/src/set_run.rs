@@ -196,8 +196,7 @@ impl<'a> SetRun<'a> {
 
     /// What was counted of a method, with the published figure of the like.
     fn row(&self, ConfiguredMethod { id, method, setup }: &ConfiguredMethod, tally: &Tally) -> Row {
-        let (top1_low, top1_high) = tally.accuracy.top1_interval();
-        let row = Row {
+        let row = tally.counted(Row {
             test_set: self.set.id.clone(),
             method: id.name().to_owned(),
             start: setup.start.to_owned(),
@@ -208,17 +207,9 @@ impl<'a> SetRun<'a> {
             share: setup.share,
             steps: setup.steps,
             seed: self.config.seed,
-            images: tally.accuracy.images,
             unreadable: self.unreadable,
-            top1: tally.accuracy.top1_percent(),
-            top1_low,
-            top1_high,
-            top5: tally.accuracy.top5_percent(),
-            calibration_error: tally.calibration.error_percent(),
-            brier: tally.calibration.brier(),
-            published_top1: None,
-            seconds_per_image: tally.seconds / tally.accuracy.images.max(1) as f64,
-        };
+            ..Row::default()
+        });
         let is_like = |set: &TestSet| {
             let views_are =
                 row.views == 1 || self.config.mixes_views(Some(*set)) == set.mixes_views();

@@ -1,12 +1,15 @@
 //! The running results of one method on one test set.
 
+use std::collections::BTreeMap;
+
 use mint_datasets::LabelledImage;
 use mint_tuner::Outcome;
 
 use crate::calibration::{Calibration, brier, probabilities};
 use crate::error::RecordError;
-use crate::lines::{EarlierLine, ImageLine, LineWriter, ScoredClass};
+use crate::lines::{ImageLine, LineWriter, RecordedLine, ScoredClass};
 use crate::metrics::{Accuracy, ranking};
+use crate::row::Row;
 
 /// What is counted of a method, and where its lines go.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub struct Tally {
     pub accuracy: Accuracy,
     /// How far its probabilities can be trusted.
     pub calibration: Calibration,
+    /// Images and right answers of each class.
+    classes: BTreeMap<usize, (u64, u64)>,
     /// Time that the method added.
     pub seconds: f64,
     /// The method's part of the record, if there is one.
@@ -34,22 +39,57 @@ pub struct Classified {
 
 impl Tally {
     /// Continues from the lines of an earlier run.
-    pub fn new(earlier: &[EarlierLine], lines: Option<LineWriter>) -> Self {
+    pub fn new(earlier: &[RecordedLine], lines: Option<LineWriter>) -> Self {
         let mut tally = Self {
             accuracy: Accuracy::default(),
             calibration: Calibration::default(),
+            classes: BTreeMap::new(),
             seconds: 0.0,
             lines,
         };
-        for result in earlier.iter().filter_map(EarlierLine::result) {
-            tally.accuracy.add(&result.best, result.label);
-            tally.seconds += result.seconds;
-            if let (Some(confidence), Some(brier)) = (result.confidence, result.brier) {
-                let right = result.best.first() == Some(&result.label);
-                tally.calibration.add(confidence, right, brier);
-            }
+        for result in earlier.iter().filter_map(RecordedLine::result) {
+            let best: Vec<usize> = result.best.iter().map(|class| class.class).collect();
+            let confidence = result.best.first().and_then(|class| class.probability);
+            tally.count(&best, result.label, confidence.zip(result.brier), result.seconds);
         }
         tally
+    }
+
+    /// Counts an image by its best classes, and by the confidence in the first and the Brier score.
+    fn count(&mut self, best: &[usize], label: usize, sure: Option<(f32, f32)>, seconds: f64) {
+        let is_right = best.first() == Some(&label);
+        self.accuracy.add(best, label);
+        let (images, right) = self.classes.entry(label).or_default();
+        *images += 1;
+        *right += u64::from(is_right);
+        self.seconds += seconds;
+        if let Some((confidence, brier)) = sure {
+            self.calibration.add(confidence, is_right, brier);
+        }
+    }
+
+    /// Mean over the classes that have images of their percentage of right answers.
+    fn mean_per_class(&self) -> f64 {
+        let share = |&(images, right): &(u64, u64)| right as f64 / images as f64;
+        let sum: f64 = self.classes.values().map(share).sum();
+        100.0 * sum / self.classes.len().max(1) as f64
+    }
+
+    /// A row with what was counted.
+    pub fn counted(&self, row: Row) -> Row {
+        let (top1_low, top1_high) = self.accuracy.top1_interval();
+        Row {
+            images: self.accuracy.images,
+            top1: self.accuracy.top1_percent(),
+            top1_low,
+            top1_high,
+            top5: self.accuracy.top5_percent(),
+            mean_per_class: self.mean_per_class(),
+            calibration_error: self.calibration.error_percent(),
+            brier: self.calibration.brier(),
+            seconds_per_image: self.seconds / self.accuracy.images.max(1) as f64,
+            ..row
+        }
     }
 
     /// Counts an image and writes its line.
@@ -65,11 +105,7 @@ impl Tally {
         let probabilities = probabilities(outcome, temperature);
         let brier = probabilities.as_ref().map(|values| brier(values, image.label));
         let probability = |class: usize| Some(probabilities.as_ref()?[class]);
-        self.accuracy.add(&best, image.label);
-        self.seconds += seconds;
-        if let (Some(confidence), Some(brier)) = (probability(best[0]), brier) {
-            self.calibration.add(confidence, best[0] == image.label, brier);
-        }
+        self.count(&best, image.label, probability(best[0]).zip(brier), *seconds);
         let Some(lines) = &mut self.lines else { return Ok(()) };
         let scored = |class: usize| ScoredClass {
             class,
@@ -88,4 +124,10 @@ impl Tally {
             seconds: *seconds,
         })
     }
+}
+
+/// A row with what its lines say, in place of what it says itself.
+pub fn recounted(row: Row, lines: &[RecordedLine]) -> Row {
+    let unreadable = lines.iter().filter(|line| line.result().is_none()).count() as u64;
+    Tally::new(lines, None).counted(Row { unreadable, ..row })
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
@@ -10,9 +11,10 @@ use mint_datasets::ImageSet;
 use mint_device::Explained;
 use mint_eval::{
     Arguments, CachePrecision, ConfiguredMethod, EarlierRun, EmbeddingCache, EvalError, Evaluation,
-    Host, MethodId, MethodTexts, Record, Row, RunConfig, RunInfo, TableStyle, TestSetInfo,
-    Versions, table,
+    Host, Meter, MethodId, MethodTexts, Record, Row, RunConfig, RunInfo, Stages, TestSetInfo,
+    Versions,
 };
+use mint_report::{TableStyle, table};
 
 use crate::args::{RunArgs, TableFormat};
 use crate::demo;
@@ -58,6 +60,7 @@ impl std::error::Error for Stopped {}
 
 /// Runs the evaluation and prints its table.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let meter = Meter::start();
     let earlier = match &args.output {
         Some(folder) if args.resume => Some(EarlierRun::open(folder)?),
         _ => None,
@@ -89,7 +92,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         images += Evaluation::select(&config, set)?.len();
     }
     let prompts = source.trained_files(&config)?;
+    let loading = Instant::now();
     let model = Model::load(source, &args.model, config.precision)?;
+    let loading = loading.elapsed().as_secs_f64();
     let methods = model.methods(&config)?;
     let cache = cache(args, &mut config, &model, &methods)?;
     let mut evaluation = Evaluation::new(&model.clip, &model.tokenizer, &config, methods);
@@ -97,7 +102,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         evaluation = evaluation.with_cache(cache);
     }
     if config.shard.is_some() {
-        warn_of_memories(&mut evaluation);
+        warn_of_memories(&config);
     }
     let info = RunInfo {
         arguments: arguments(args)?,
@@ -113,6 +118,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
 
     let interrupt = Interrupt::listen().context("cannot listen for signals")?;
     let mut progress = Progress::new(&config.methods, images, interrupt.clone());
+    let usage = |evaluation: &Evaluation<'_>, progress: &Progress| {
+        let stages = Stages { model: loading, ..evaluation.stages() };
+        meter.usage(&model.device_name, progress.done() as u64, stages)
+    };
     let mut unreadable = Vec::new();
     for set in sets {
         if rows.iter().any(|row| row.test_set == set.id) {
@@ -122,24 +131,28 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         let settings = loop_config(&args.model, args.strict, &model.clip.device);
         let title = set.title.clone();
         let of_set = evaluation.run(&Arc::new(set), record.as_ref(), settings, &mut progress);
-        let of_set = of_set.map_err(|error| match (&error, interrupt.signal()) {
-            (EvalError::Stopped { .. }, Some(signal)) => {
+        let of_set = match (of_set, interrupt.signal()) {
+            (Ok(rows), _) => rows,
+            (Err(error @ EvalError::Stopped { .. }), Some(signal)) => {
+                if let Some(record) = &record {
+                    record.update(&rows, &usage(&evaluation, &progress))?;
+                }
                 let folder = record.as_ref().map(|record| record.folder().to_owned());
-                Stopped { signal, what: error.to_string(), folder }.into()
+                return Err(Stopped { signal, what: error.to_string(), folder }.into());
             }
-            _ => anyhow::Error::new(error),
-        })?;
+            (Err(error), _) => return Err(error.into()),
+        };
         if of_set.iter().all(|row| row.images == 0) {
             unreadable.push(format!("no image of {title} could be read"));
             continue; // there is no accuracy to speak of
         }
         rows.extend(of_set);
         if let Some(record) = &record {
-            record.update(&rows)?;
+            record.update(&rows, &usage(&evaluation, &progress))?;
         }
     }
     if let Some(record) = record.as_ref().filter(|_| unreadable.is_empty()) {
-        record.finish(&rows)?;
+        record.finish(&rows, &usage(&evaluation, &progress))?;
     }
     if !rows.is_empty() {
         print(&rows, args, all_demo, &config, &model)?;
@@ -187,8 +200,8 @@ fn cache(
 }
 
 /// What a method remembers of its own part of the images is not what it would remember of all.
-fn warn_of_memories(evaluation: &mut Evaluation<'_>) {
-    let remembering: Vec<&str> = evaluation.remembering().map(MethodId::title).collect();
+fn warn_of_memories(config: &RunConfig) {
+    let remembering: Vec<&str> = config.remembering().into_iter().map(MethodId::title).collect();
     if !remembering.is_empty() {
         output::note(&format!(
             "warning: {} will remember the images of this part only: the parts of a set together are another experiment than one run over it",

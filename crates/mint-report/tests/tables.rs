@@ -1,8 +1,9 @@
 //! Whole tables, kept in `snapshots`. After a wanted change,
-//! `INSTA_UPDATE=always cargo test -p mint-eval --test tables` rewrites them.
+//! `INSTA_UPDATE=always cargo test -p mint-report --test tables` rewrites them.
 
 use insta::assert_snapshot;
-use mint_eval::{Row, TableStyle, table};
+use mint_eval::Row;
+use mint_report::{TableStyle, table};
 
 /// A row of which only a few values matter.
 fn row(test_set: &str, method: &str, top1: f64) -> Row {
@@ -20,6 +21,7 @@ fn row(test_set: &str, method: &str, top1: f64) -> Row {
         top1_low: top1 - 3.0,
         top1_high: top1 + 3.0,
         top5: top1 + 20.0,
+        mean_per_class: top1 - 1.0,
         calibration_error: (method != "zero").then_some(4.25),
         brier: (method != "zero").then_some(0.5),
         published_top1: (method == "clip" && test_set != "I").then_some(top1 + 0.25),

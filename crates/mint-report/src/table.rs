@@ -1,9 +1,12 @@
 //! Rows as a table for readers.
 
-use comfy_table::{CellAlignment, Table, presets};
+use std::ops::Range;
 
-use crate::published::published_top1;
-use crate::row::Row;
+use comfy_table::{CellAlignment, Table, presets};
+use mint_eval::{Row, published_top1};
+
+use crate::grid::{Grid, is_like};
+use crate::paired::Verdict;
 
 /// How a table is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,9 +15,13 @@ pub enum TableStyle {
     Text,
     /// For a terminal, one line per method and test set.
     Long,
-    /// For a document, one line per method and test set.
+    /// For a document; of several test sets as for a terminal.
     Markdown,
 }
+
+/// What the marks mean.
+pub(crate) const MARKS: &str =
+    "▲ better, ▼ worse than zero-shot CLIP on the same images (McNemar's exact test, p < 0.05)";
 
 /// What takes the place of the test set in a mean over several.
 const MEAN: &str = "mean";
@@ -30,100 +37,74 @@ const WIDTH: usize = 80;
 /// is equal in all rows is said above it, what does not fit is left out, which is said below it, and
 /// means over A, R, V and K follow where a method has them all.
 pub fn table(rows: &[Row], style: TableStyle) -> String {
-    if style == TableStyle::Text && rows.iter().any(|row| row.test_set != rows[0].test_set) {
-        return by_set(rows);
+    if style != TableStyle::Long && rows.iter().any(|row| row.test_set != rows[0].test_set) {
+        return draw_grid(&Grid::of_rows(rows), style);
     }
     by_line(rows, style)
 }
 
-/// One row per method, one column per test set, the mean last.
-fn by_set(rows: &[Row]) -> String {
-    let mut sets: Vec<&str> = Vec::new();
-    let mut methods: Vec<&Row> = Vec::new();
-    for row in rows {
-        if !sets.contains(&row.test_set.as_str()) {
-            sets.push(&row.test_set);
-        }
-        if !methods.iter().any(|method| is_like(method, row)) {
-            methods.push(row);
-        }
-    }
-    let cell_of = |method: &Row, set: &str, value: fn(&Row) -> Option<f64>| {
-        value(rows.iter().find(|row| row.test_set == set && is_like(row, method))?)
-    };
-    let mut lines = Vec::new();
-    for method in methods {
-        let top1 = |set: &str| cell_of(method, set, |row| Some(row.top1));
-        let start = start_of(method, rows);
-        lines.push((&*method.method, start, sets.iter().map(|set| top1(set)).collect()));
-        let published = |set: &str| cell_of(method, set, |row| row.published_top1);
-        let published: Vec<Option<f64>> = sets.iter().map(|set| published(set)).collect();
-        if published.iter().any(Option::is_some) {
-            lines.push(("", "published".to_owned(), published));
+/// Draws a grid, the mean last. For a terminal, as many columns at a time as fit.
+pub fn draw_grid(grid: &Grid, style: TableStyle) -> String {
+    let sets = &grid.sets;
+    let mut lines: Vec<Vec<String>> = Vec::new();
+    let mut has_marks = false;
+    for line in &grid.lines {
+        let cells = line.cells.iter().map(|cell| {
+            optional(cell.as_ref(), |cell| {
+                let mark = cell.verdict.map_or("", Verdict::mark);
+                has_marks |= !mark.is_empty();
+                let deviation = cell.deviation.map_or(String::new(), |it| format!("±{it:.1}"));
+                format!("{:.1}{deviation}{mark}", cell.top1)
+            })
+        });
+        let name = [line.method.clone(), line.start.clone()];
+        lines.push(name.into_iter().chain(cells).chain([percent(line.mean())]).collect());
+        if line.is_published() {
+            let name = [String::new(), "published".to_owned()];
+            let cells = line.published.iter().copied().map(percent);
+            let mean = percent(line.published_mean());
+            lines.push(name.into_iter().chain(cells).chain([mean]).collect());
         }
     }
-    let text = |value: Option<f64>| optional(value, |value| format!("{value:.1}"));
-    let mean = |values: &Vec<Option<f64>>| {
-        let sum: Option<f64> = values.iter().copied().sum();
-        text(sum.map(|sum| sum / values.len() as f64))
-    };
-    let draw = |columns: std::ops::Range<usize>| {
-        let is_last = columns.end == sets.len();
+    let draw = |columns: Range<usize>| {
+        // The mean comes with the last test set.
+        let end = columns.end + usize::from(columns.end == sets.len());
+        let shown = |line: &[String]| -> Vec<String> {
+            line[..2].iter().chain(&line[columns.start + 2..end + 2]).cloned().collect()
+        };
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
-        let titles = ["method", "start"].into_iter().chain(sets[columns.clone()].iter().copied());
-        table.set_header(titles.chain(is_last.then_some(MEAN)));
-        for (method, start, values) in &lines {
-            let cells = values[columns.clone()].iter().map(|&value| text(value));
-            let cells = [(*method).to_owned(), start.clone()].into_iter().chain(cells);
-            table.add_row(cells.chain(is_last.then(|| mean(values))));
+        table.load_preset(preset(style));
+        let titles = ["method", "start"].into_iter().chain(sets.iter().map(String::as_str));
+        let titles: Vec<String> = titles.chain([MEAN]).map(str::to_owned).collect();
+        table.set_header(shown(&titles));
+        for line in &lines {
+            table.add_row(shown(line));
         }
         for (index, column) in table.column_iter_mut().enumerate() {
-            column.set_padding((0, 1));
+            if style != TableStyle::Markdown {
+                column.set_padding((0, 1));
+            }
             if index > 1 {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
         table.trim_fmt()
     };
-    let is_narrow = |text: &str| text.lines().all(|line| line.chars().count() <= WIDTH);
+    let fits = |text: &str| {
+        style == TableStyle::Markdown || text.lines().all(|line| line.chars().count() <= WIDTH)
+    };
     let mut blocks = Vec::new();
     let mut from = 0;
     while from < sets.len() {
-        let most = (from + 1..=sets.len()).rev().find(|&to| is_narrow(&draw(from..to)));
+        let most = (from + 1..=sets.len()).rev().find(|&to| fits(&draw(from..to)));
         let to = most.unwrap_or(from + 1);
         blocks.push(draw(from..to));
         from = to;
     }
-    format!("top-1 in percent\n{}", blocks.join("\n\n"))
-}
-
-/// What a method starts from, and what else tells it from another line of the method.
-fn start_of(method: &Row, rows: &[Row]) -> String {
-    let Row { start, views, share, steps, seed, .. } = method;
-    let same_name = |row: &&Row| row.method == method.method && &row.start == start;
-    let others: Vec<&Row> =
-        rows.iter().filter(same_name).filter(|row| !is_like(row, method)).collect();
-    let mut start = start.clone();
-    let mut add = |differs: bool, what: String| {
-        if differs {
-            start.push_str(&format!(", {what}"));
-        }
-    };
-    add(others.iter().any(|row| row.views != *views), format!("{views} views"));
-    let share_text = optional(*share, |share| share.to_string());
-    add(others.iter().any(|row| row.share != *share), format!("share {share_text}"));
-    add(others.iter().any(|row| row.steps != *steps), format!("{steps} steps"));
-    add(others.iter().any(|row| row.seed != *seed), format!("seed {seed}"));
-    start
-}
-
-/// Whether two rows are of the same method, run in the same way.
-fn is_like(one: &Row, other: &Row) -> bool {
-    let of = |row: &Row| {
-        (row.method.clone(), row.start.clone(), row.views, row.share, row.steps, row.seed)
-    };
-    of(one) == of(other)
+    // Paragraphs of a document are apart.
+    let end = if style == TableStyle::Markdown { "\n\n" } else { "\n" };
+    let note = if has_marks { format!("{end}{MARKS}") } else { String::new() };
+    format!("top-1 in percent{end}{}{note}", blocks.join("\n\n"))
 }
 
 /// One line per method and test set.
@@ -169,10 +150,7 @@ fn by_line(rows: &[Row], style: TableStyle) -> String {
 
 fn draw(rows: &[Row], columns: &[Column], style: TableStyle) -> String {
     let mut table = Table::new();
-    table.load_preset(match style {
-        TableStyle::Text | TableStyle::Long => presets::NOTHING,
-        TableStyle::Markdown => presets::ASCII_MARKDOWN,
-    });
+    table.load_preset(preset(style));
     table.set_header(columns.iter().map(|column| column.title));
     for row in rows {
         table.add_row(columns.iter().map(|column| (column.cell)(row)));
@@ -186,6 +164,17 @@ fn draw(rows: &[Row], columns: &[Column], style: TableStyle) -> String {
         }
     }
     table.trim_fmt()
+}
+
+fn preset(style: TableStyle) -> &'static str {
+    match style {
+        TableStyle::Text | TableStyle::Long => presets::NOTHING,
+        TableStyle::Markdown => presets::ASCII_MARKDOWN,
+    }
+}
+
+fn percent(value: Option<f64>) -> String {
+    optional(value, |value| format!("{value:.1}"))
 }
 
 /// A column of the table.
@@ -240,7 +229,7 @@ fn interval(row: &Row) -> String {
     }
 }
 
-fn optional(value: Option<f64>, text: impl Fn(f64) -> String) -> String {
+fn optional<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String {
     value.map_or("-".to_owned(), text)
 }
 

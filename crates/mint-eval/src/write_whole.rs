@@ -1,0 +1,27 @@
+//! Files that are there whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Writes a temporary file and renames it, so that the file is always whole, after a power cut
+/// too. Nothing is left of a file that cannot be written.
+pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&partial)?;
+        file.write_all(contents)?;
+        file.sync_all()?;
+        fs::rename(&partial, path)
+    };
+    let written = write();
+    if written.is_err() {
+        // The error that is reported is the first one.
+        let _ = fs::remove_file(&partial);
+    } else if let Some(Ok(folder)) = path.parent().map(File::open) {
+        // Where folders can be opened, the new name is made to last as well.
+        let _ = folder.sync_all();
+    }
+    written
+}
