@@ -5,12 +5,12 @@ mod programs;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use programs::{failure, mint_gpu_check, root, success, xtask};
 use serde_json::Value;
 
 const WEIGHTS: &str = "assets/demo/clip.safetensors";
-const CONTEXT: &str = "assets/demo/coop.pth";
 const IMAGE: &str = "assets/demo/images/R/camel";
 
 /// A picture of the demo.
@@ -37,23 +37,108 @@ fn recording_cargo(folder: &Path) -> PathBuf {
     stand_in(folder, "cargo", &format!("echo \"$@\" >> '{}'", log.display()))
 }
 
-#[test]
-fn bench_all_runs_methods_on_test_sets_and_leaves_a_record() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let record = folder.path().join("record");
+/// A sweep over two images of the demo's sets, in a folder.
+fn demo_sweep(folder: &Path, more: &[&str]) -> Command {
     let mut chore = xtask();
-    chore.args(["bench-all", "--backend", "cpu", "--test-sets", "demo-R", "--method", "clip,mint"]);
-    chore.args(["--weights", WEIGHTS, "--context", CONTEXT, "--", "--activation", "quick-gelu"]);
-    chore.args(["--limit", "2", "--views", "10", "--format", "json", "--output"]).arg(&record);
-    let result: Value = serde_json::from_str(&success(&mut chore)).expect("JSON");
-    assert_eq!(result["rows"].as_array().map(Vec::len), Some(2), "{result}");
-    assert!(record.join("run.json").is_file());
+    chore.args(["bench-all", "--config", "configs/bench-demo.toml", "--rows", "clip,zero,mint"]);
+    chore.arg("--cache").arg(folder.join("cache")).arg("--output").arg(folder.join("sweep"));
+    chore.args(more).args(["--", "--limit", "4", "--views", "10"]);
+    chore
+}
 
+#[test]
+fn bench_all_runs_every_cell_once_and_ends_in_tables() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let plan = success(&mut demo_sweep(folder, &["--dry-run", "--tflops", "1"]));
+    assert!(plan.contains("mint on demo, seed 0: 19 TFLOP, 19 s, fills the cache"), "{plan}");
+    assert!(plan.contains("6 cells") && !folder.join("sweep").exists(), "{plan}");
+
+    let table = success(&mut demo_sweep(folder, &[]));
+    let zero = |table: &str| {
+        let line = table.lines().find(|line| line.starts_with("zero"));
+        line.unwrap_or_else(|| panic!("{table}")).to_owned()
+    };
+    assert!(zero(&table).contains('±'), "two seeds: {table}");
+    let sweep = folder.join("sweep");
+    for file in ["report.html", "table.tex", "table.csv", "report.json"] {
+        assert!(sweep.join(file).metadata().is_ok_and(|file| file.len() > 500), "{file}");
+    }
+    let lines = sweep.join("seed-1/demo/zero/demo-K-zero.jsonl");
+    let before = lines.metadata().and_then(|file| file.modified()).expect("lines");
+    // A cell that is done is not done again, one that was lost is.
+    fs::remove_dir_all(sweep.join("seed-0/demo/zero")).expect("the folder is there");
+    let again = success(&mut demo_sweep(folder, &[]));
+    assert_eq!(zero(&again), zero(&table));
+    assert_eq!(lines.metadata().and_then(|file| file.modified()).expect("lines"), before);
+
+    // A cell that fails costs no other one its result, and is named at the end.
+    let run = sweep.join("seed-0/demo/clip/run.json");
+    fs::write(&run, "{").expect("a file");
+    let message = failure(&mut demo_sweep(folder, &["--seeds", "0"]));
+    assert!(message.contains("failed: clip on demo, seed 0"), "{message}");
+    fs::remove_dir_all(sweep.join("seed-0/demo/clip")).expect("the folder is there");
+    success(&mut demo_sweep(folder, &["--seeds", "0"]));
+}
+
+#[test]
+fn bench_all_divides_what_does_not_remember() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let table = success(&mut demo_sweep(folder, &["--seeds", "0", "--shards", "2"]));
+    let sweep = folder.join("sweep/seed-0/demo");
+    assert!(sweep.join("zero/part-1/run.json").is_file());
+    assert!(
+        sweep.join("mint/run.json").is_file(),
+        "a memory of its own for each part is asked for"
+    );
+    assert!(table.contains("zero") && table.contains("mint"), "{table}");
+}
+
+#[test]
+fn bench_all_says_what_is_missing() {
     let message = failure(xtask().args(["bench-all", "--weights", "no-such-file"]));
     assert!(message.contains("no-such-file") && message.contains("cargo xtask fetch"), "{message}");
-    let mut without_context = xtask();
-    without_context.args(["bench-all", "--weights", WEIGHTS, "--context", "no-such-file"]);
-    assert!(failure(&mut without_context).contains("cargo xtask fetch prompts coop"));
+    let plan = success(xtask().args([
+        "bench-all",
+        "--backend",
+        "cpu",
+        "--weights",
+        WEIGHTS,
+        "--context",
+        "no-such-file",
+        "--data",
+        "no-such-folder",
+        "--test-sets",
+        "demo-R/A",
+        "--dry-run",
+    ]));
+    for skipped in
+        ["coop: the checkpoint `no-such-file`", "A: not usable", "cocoop: `prompts.cocoop`"]
+    {
+        assert!(plan.contains(&format!("skipped: {skipped}")), "{plan}");
+    }
+    assert!(plan.contains("clip on demo-R-A, seed 0"), "{plan}");
+    assert!(failure(xtask().args(["bench-all", "--rows", "mynt"])).contains("`mynt` is not a row"));
+}
+
+#[test]
+fn bench_all_writes_the_scripts_of_a_cluster() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let options = ["--launcher", "slurm", "--no-submit", "--seeds", "0", "--shards", "3"];
+    success(&mut demo_sweep(folder, &options));
+    let read = |file: &str| {
+        fs::read_to_string(folder.join("sweep/slurm").join(file)).expect("the file is there")
+    };
+    assert!(read("first.sh").contains("#SBATCH --array=0-0") && read("first.txt").contains("mint"));
+    assert!(read("rest.sh").contains("#SBATCH --array=0-5"), "{}", read("rest.sh"));
+    assert!(read("rest.sh").contains("--requeue") && read("report.sh").contains("report.html"));
+    // A line is a command that runs as it is.
+    let line = read("rest.txt").lines().next().expect("a line").to_owned();
+    assert!(line.contains("--continue") && line.contains("--shard 0/3"), "{line}");
+    success(Command::new("sh").current_dir(root()).args(["-c", &line]));
+    assert!(folder.join("sweep/seed-0/demo/clip/part-0/run.json").is_file());
 }
 
 #[test]

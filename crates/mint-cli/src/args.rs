@@ -116,6 +116,9 @@ pub struct RunArgs {
     /// Resume the interrupted run in `--output`; its record has all other options
     #[arg(long, requires = "output")]
     pub resume: bool,
+    /// Begin the run in `--output`, or resume it if it was begun
+    #[arg(long = "continue", requires = "output", conflicts_with = "resume")]
+    pub begin_or_resume: bool,
     /// Form of the results on standard output
     #[arg(long, default_value = "text")]
     pub format: TableFormat,

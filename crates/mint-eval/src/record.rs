@@ -3,6 +3,7 @@
 //!
 //! One process at a time writes to it: it holds a lock that the system drops with the process.
 
+use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,9 @@ use crate::write_whole::write_whole;
 
 /// Name of the file about the run.
 pub const RUN_FILE: &str = "run.json";
+
+/// Its name while it is written.
+const UNFINISHED_RUN_FILE: &str = "run.json.partial";
 
 /// Name of the file that is locked while a process writes to the folder.
 const LOCK_FILE: &str = ".lock";
@@ -100,7 +104,9 @@ impl Record {
         // Lines or a memory left by something else would be taken for this run's own.
         let holds_files = || -> io::Result<bool> {
             let mut names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
-            names.try_fold(false, |found, name: io::Result<_>| Ok(found || name? != LOCK_FILE))
+            // What a process left that was killed before it began is no record.
+            let is_file = |name: OsString| name != LOCK_FILE && name != UNFINISHED_RUN_FILE;
+            names.try_fold(false, |found, name: io::Result<_>| Ok(found || is_file(name?)))
         };
         if holds_files().map_err(error)? {
             return Err(RecordError::Exists { folder: folder.to_owned() });
@@ -203,6 +209,11 @@ impl Record {
 }
 
 impl EarlierRun {
+    /// Whether a folder holds the record of a run.
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(RUN_FILE).is_file()
+    }
+
     /// Locks and reads the record of a run to go on with.
     ///
     /// # Errors
@@ -210,7 +221,7 @@ impl EarlierRun {
     /// If there is none, another process writes to it, another version of this program began it,
     /// or it is damaged.
     pub fn open(folder: &Path) -> Result<Self, RecordError> {
-        if !folder.join(RUN_FILE).is_file() {
+        if !Self::is_in(folder) {
             return Err(RecordError::Nothing { folder: folder.to_owned() });
         }
         let lock = lock(folder)?;

@@ -62,7 +62,9 @@ impl std::error::Error for Stopped {}
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let meter = Meter::start();
     let earlier = match &args.output {
-        Some(folder) if args.resume => Some(EarlierRun::open(folder)?),
+        Some(folder) if args.resume || (args.begin_or_resume && EarlierRun::is_in(folder)) => {
+            Some(EarlierRun::open(folder)?)
+        }
         _ => None,
     };
     let args = &match &earlier {
