@@ -231,11 +231,16 @@ fn the_doctor_finds_mends_and_ends_by_severity() {
     stdout(&doctor(&["I", "--fix", "--labels", "labels.txt"]));
     let sorted = "imagenet/val/n01440764/ILSVRC2012_val_00000001.JPEG";
     assert!(folder.path().join(sorted).is_file());
+    // A second start sorts what a killed one left.
+    fake(folder.path(), &["imagenet/val/ILSVRC2012_val_00000002.JPEG"]);
+    fs::write(folder.path().join("labels.txt"), "n01440764\nn01443537\n").expect("a file");
+    stdout(&doctor(&["I", "--fix", "--labels", "labels.txt"]));
+    assert!(folder.path().join("imagenet/val/n01443537/ILSVRC2012_val_00000002.JPEG").is_file());
     fs::write(folder.path().join("labels.txt"), "n00000000\n").expect("a file");
     fake(folder.path(), &["flat/imagenet/val/ILSVRC2012_val_00000001.JPEG"]);
     let output = mint(
         folder.path(),
         &["datasets", "doctor", "I", "--data", "flat", "--fix", "--labels", "labels.txt"],
     );
-    assert!(failure(&output).contains("`n00000000` is not a class of ImageNet"));
+    assert!(partial_failure(&output).contains("`n00000000` is not a class of ImageNet"));
 }

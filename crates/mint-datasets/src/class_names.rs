@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::text::{decode, delimiter};
+
 /// The most that a message quotes of a file, in characters.
 const QUOTED: usize = 60;
 
@@ -76,12 +78,7 @@ pub fn read_class_names(file: &Path) -> Result<Vec<String>, ClassNamesError> {
                 .map_err(|source| ClassNamesError::Json { file: file.to_owned(), source })?;
             from_json(&value).map_err(form)?
         }
-        // Spreadsheets of many countries write semicolons, since numbers have commas there.
-        "csv" => match text.lines().next() {
-            Some(line) if line.contains(';') && !line.contains(',') => from_table(&text, b';'),
-            _ => from_table(&text, b','),
-        }
-        .map_err(form)?,
+        "csv" => from_table(&text, delimiter(&text)).map_err(form)?,
         "tsv" => from_table(&text, b'\t').map_err(form)?,
         _ => from_lines(&text).map_err(form)?,
     };
@@ -109,29 +106,6 @@ pub fn quoted(text: &str) -> String {
         Some((end, _)) => format!("`{}...`", text[..end].escape_debug()),
         None => format!("`{}`", text.escape_debug()),
     }
-}
-
-/// Text files of Windows start with a byte order mark, and some are UTF-16.
-fn decode(bytes: &[u8]) -> Result<String, String> {
-    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
-        let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|&pair| unit(pair)).collect();
-        String::from_utf16(&units)
-            .map_err(|_| "it is not valid UTF-16; save it as UTF-8".to_owned())
-    };
-    match bytes {
-        [0xef, 0xbb, 0xbf, rest @ ..] => utf8(rest),
-        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
-        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
-        _ => utf8(bytes),
-    }
-}
-
-fn utf8(bytes: &[u8]) -> Result<String, String> {
-    String::from_utf8(bytes.to_vec()).map_err(|error| {
-        let valid = &bytes[..error.utf8_error().valid_up_to()];
-        let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
-        format!("line {line} is not UTF-8; save the file as UTF-8")
-    })
 }
 
 fn from_json(value: &Value) -> Result<Vec<String>, String> {

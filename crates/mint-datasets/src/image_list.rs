@@ -7,19 +7,31 @@ use serde_json::Value;
 use crate::image_set::{ImageSet, LabelledImage, Source};
 use crate::listed_labels::{ListError, labelled};
 use crate::shards;
+use crate::text::{decode, delimiter};
 
 /// Names that a header gives the column of paths.
-const PATH_COLUMNS: [&str; 6] = ["path", "file", "filename", "image", "image_path", "filepath"];
+const PATH_COLUMNS: [&str; 9] = [
+    "path",
+    "file",
+    "filename",
+    "image",
+    "image_path",
+    "filepath",
+    "file_path",
+    "file_name",
+    "image_file",
+];
 /// Names that a header gives the column of classes.
-const CLASS_COLUMNS: [&str; 6] =
-    ["label", "class", "class_name", "classname", "target", "category"];
+const CLASS_COLUMNS: [&str; 7] =
+    ["label", "class", "class_name", "classname", "target", "category", "class_id"];
 
 /// Opens a set that a list names.
 ///
 /// | path | form |
 /// | --- | --- |
 /// | `.csv`, `.tsv` | columns such as `path` and `label`, or a path and a class without a header |
-/// | `.jsonl`, `.json` | one object per line, or a list of objects, with such keys |
+/// | `.jsonl`, `.json` | one object per line, or a list of objects, with such keys; or an object from paths to classes |
+/// | `.txt` | a path and, after the last blank, a class per line |
 /// | `.tar`, or a folder of them | a webdataset: a picture and `.cls` (class number) or `.txt` (class name) per key |
 ///
 /// Paths are relative to the list's folder. Classes are names, or numbers from 0 if class names are
@@ -33,19 +45,22 @@ pub fn open_image_list(
     class_names: Option<Vec<String>>,
 ) -> Result<ImageSet, ListError> {
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    if path.is_dir() || ending == "tar" {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    if path.is_dir() || ending == "tar" || ending == "tgz" || name.ends_with(".tar.gz") {
         return shards::open(path, class_names);
     }
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ListError::Read { file: path.to_owned(), source })?;
+    let bytes =
+        std::fs::read(path).map_err(|source| ListError::Read { file: path.to_owned(), source })?;
     let form = |reason| ListError::Form { file: path.to_owned(), reason };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = &decode(&bytes).map_err(form)?;
     let entries = match ending.as_str() {
-        "jsonl" | "ndjson" => from_json_lines(text).map_err(form)?,
-        "json" => from_json(text).map_err(form)?,
-        "tsv" => from_table(text, b'\t').map_err(form)?,
-        _ => from_table(text, b',').map_err(form)?,
+        "jsonl" | "ndjson" => from_json_lines(text),
+        "json" => from_json(text),
+        "tsv" => from_table(text, b'\t'),
+        "txt" if !text.contains([',', ';', '\t']) => from_lines(text),
+        _ => from_table(text, delimiter(text)),
     };
+    let entries = entries.map_err(form)?;
     let (class_names, labels) = labelled(path, &entries, class_names)?;
     let images = entries.into_iter().zip(labels);
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -73,6 +88,7 @@ fn from_table(text: &str, delimiter: u8) -> Result<Vec<(PathBuf, String)>, Strin
         .has_headers(false)
         .flexible(true)
         .delimiter(delimiter)
+        .comment(Some(b'#'))
         .trim(csv::Trim::All)
         .from_reader(text.as_bytes());
     let mut columns = (0, 1);
@@ -81,13 +97,25 @@ fn from_table(text: &str, delimiter: u8) -> Result<Vec<(PathBuf, String)>, Strin
         let record = record.map_err(|error| error.to_string())?;
         let line = record.position().map_or(0, csv::Position::line);
         let place = |known: &[&str]| {
-            record.iter().position(|cell| known.contains(&cell.to_lowercase().as_str()))
+            let plain = |cell: &str| cell.to_lowercase().replace([' ', '-'], "_");
+            record.iter().position(|cell| known.contains(&plain(cell).as_str()))
         };
-        if index == 0
-            && let (Some(path), Some(class)) = (place(&PATH_COLUMNS), place(&CLASS_COLUMNS))
-        {
-            columns = (path, class);
-            continue;
+        match (place(&PATH_COLUMNS), place(&CLASS_COLUMNS)) {
+            (Some(path), Some(class)) if index == 0 => {
+                columns = (path, class);
+                continue;
+            }
+            (Some(_), None) if index == 0 => {
+                return Err(format!(
+                    "line {line} has a column of paths and none of classes; call it `label`"
+                ));
+            }
+            (None, Some(_)) if index == 0 => {
+                return Err(format!(
+                    "line {line} has a column of classes and none of paths; call it `path`"
+                ));
+            }
+            _ => {}
         }
         match (record.get(columns.0), record.get(columns.1)) {
             (Some(path), Some(class)) if !path.is_empty() && !class.is_empty() => {
@@ -98,6 +126,17 @@ fn from_table(text: &str, delimiter: u8) -> Result<Vec<(PathBuf, String)>, Strin
         }
     }
     Ok(entries)
+}
+
+/// Lines of a path and a class with a blank between them, as Caffe has them. Paths may hold blanks.
+fn from_lines(text: &str) -> Result<Vec<(PathBuf, String)>, String> {
+    let lines = text.lines().map(str::trim).enumerate();
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let entry = |(index, line): (usize, &str)| match line.rsplit_once(char::is_whitespace) {
+        Some((path, class)) => Ok((PathBuf::from(path.trim_end()), class.to_owned())),
+        None => Err(format!("line {} has no path and class", index + 1)),
+    };
+    lines.map(entry).collect()
 }
 
 fn from_json_lines(text: &str) -> Result<Vec<(PathBuf, String)>, String> {
@@ -114,21 +153,33 @@ fn from_json_lines(text: &str) -> Result<Vec<(PathBuf, String)>, String> {
 fn from_json(text: &str) -> Result<Vec<(PathBuf, String)>, String> {
     let value: Value =
         serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
-    let entries = value.as_array().ok_or("it is not a list of objects")?;
+    let of_path = |(path, class): (&String, &Value)| match class_of(class) {
+        Some(class) => Ok((PathBuf::from(path), class)),
+        None => Err(format!("`{path}` has no class")),
+    };
     let entry = |(index, value)| from_object(value, &format!("entry {}", index + 1));
-    entries.iter().enumerate().map(entry).collect()
+    match &value {
+        Value::Array(entries) => entries.iter().enumerate().map(entry).collect(),
+        Value::Object(entries) => entries.iter().map(of_path).collect(),
+        _ => Err("it is neither a list of objects nor an object of paths and classes".to_owned()),
+    }
 }
 
 fn from_object(value: &Value, what: &str) -> Result<(PathBuf, String), String> {
     let found = |known: &[&str]| known.iter().find_map(|key| value.get(key));
     let path = found(&PATH_COLUMNS).and_then(Value::as_str);
-    let class = found(&CLASS_COLUMNS).and_then(|class| match class {
-        Value::String(name) => Some(name.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    });
+    let class = found(&CLASS_COLUMNS).and_then(class_of);
     match (path, class) {
         (Some(path), Some(class)) => Ok((path.into(), class)),
         _ => Err(format!("{what} has no `path` and `label`")),
+    }
+}
+
+/// A class as JSON has it: a name or a number.
+fn class_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(name) => Some(name.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
     }
 }

@@ -35,6 +35,7 @@ mod member;
 mod order;
 mod shards;
 mod test_set;
+mod text;
 mod walk;
 
 pub use image;

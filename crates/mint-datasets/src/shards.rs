@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +14,10 @@ use crate::image_set::{ImageSet, LabelledImage, Source};
 use crate::listed_labels::{ListError, labelled};
 use crate::member::Member;
 
+/// Tar files are made of blocks of so many bytes.
+const BLOCK: u64 = 512;
+/// What compressed files begin with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// A longer text is not a class.
 const LONGEST_LABEL: u64 = 4096;
 
@@ -47,7 +51,7 @@ pub(crate) fn open(path: &Path, class_names: Option<Vec<String>>) -> Result<Imag
     for file in &files {
         let shard = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         for (key, sample) in samples(file)? {
-            match (sample.picture, sample.label) {
+            match (sample.picture, sample.number.or(sample.name)) {
                 (Some(picture), Some(label)) => {
                     entries.push((PathBuf::from(format!("{shard}/{key}")), label));
                     members.push(picture);
@@ -95,33 +99,66 @@ fn names_beside(path: &Path) -> Result<Option<Vec<String>>, ListError> {
 #[derive(Default)]
 struct Sample {
     picture: Option<Member>,
-    label: Option<String>,
+    /// A class number, which comes before a name.
+    number: Option<String>,
+    name: Option<String>,
 }
 
 /// The members of a tar file by the part of their names before the first dot.
 fn samples(file: &Path) -> Result<BTreeMap<String, Sample>, ListError> {
     let damaged = |source| ListError::Read { file: file.to_owned(), source };
-    let mut archive = Archive::new(BufReader::new(File::open(file).map_err(damaged)?));
+    let form = |reason| ListError::Form { file: file.to_owned(), reason };
+    let mut opened = File::open(file).map_err(damaged)?;
+    let mut start = [0; 2];
+    if opened.read(&mut start).map_err(damaged)? == 2 && start == GZIP {
+        return Err(form(
+            "it is compressed, and tar files are read in place; unpack it".to_owned(),
+        ));
+    }
+    opened.rewind().map_err(damaged)?;
+    let mut archive = Archive::new(BufReader::new(opened));
     let mut samples: BTreeMap<String, Sample> = BTreeMap::new();
+    let mut end = 0;
     for entry in archive.entries_with_seek().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
+        end = (entry.raw_file_position() + entry.size()).next_multiple_of(BLOCK);
         if !entry.header().entry_type().is_file() {
             continue;
         }
         let path = entry.path().map_err(damaged)?.into_owned();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let Some((stem, ending)) = name.split_once('.') else { continue };
+        // What lies between the first and the last dot tells samples of one key apart.
+        let Some((stem, endings)) = name.split_once('.') else { continue };
+        let ending = endings.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
         let key = path.with_file_name(stem).to_string_lossy().into_owned();
-        let ending = ending.to_ascii_lowercase();
         let sample = samples.entry(key).or_default();
-        if EXTENSIONS.contains(&ending.as_str()) {
-            let (offset, length) = (entry.raw_file_position(), entry.size());
-            sample.picture = Some(Member { file: file.to_owned(), offset, length });
-        } else if ending == "cls" || (ending == "txt" && sample.label.is_none()) {
+        let mut text = || -> Result<String, ListError> {
             let mut text = String::new();
             entry.by_ref().take(LONGEST_LABEL).read_to_string(&mut text).map_err(damaged)?;
-            sample.label = Some(text.trim().to_owned());
+            Ok(text.trim().to_owned())
+        };
+        let is_second = match ending.as_str() {
+            "cls" => sample.number.replace(text()?).is_some(),
+            "txt" => sample.name.replace(text()?).is_some(),
+            ending if EXTENSIONS.contains(&ending) => {
+                let (offset, length) = (entry.raw_file_position(), entry.size());
+                sample.picture.replace(Member { file: file.to_owned(), offset, length }).is_some()
+            }
+            _ => false,
+        };
+        if is_second {
+            return Err(form(format!(
+                "`{}` is the second of its kind with this key",
+                path.display()
+            )));
         }
+    }
+    // An archive ends with empty blocks: without them it was cut off, perhaps between two members.
+    let mut block = [1; BLOCK as usize];
+    let mut opened = File::open(file).map_err(damaged)?;
+    opened.seek(SeekFrom::Start(end)).map_err(damaged)?;
+    if opened.read_exact(&mut block).is_err() || block.iter().any(|byte| *byte != 0) {
+        return Err(form("it is cut off".to_owned()));
     }
     Ok(samples)
 }

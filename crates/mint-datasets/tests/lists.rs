@@ -45,6 +45,63 @@ fn every_form_of_list_names_the_same_set() {
 }
 
 #[test]
+fn lists_of_other_programs_are_read() {
+    let folder = TempDir::new().expect("a folder");
+    let read = |name: &str, text: &str| {
+        let set = open(folder.path(), name, text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        entries(&set).into_iter().map(|(path, class)| (path, class.to_owned())).collect::<Vec<_>>()
+    };
+    let expected = ["a 1.png", "b.png"].map(str::to_owned).into_iter();
+    let expected: Vec<_> = expected.zip(["cat", "dog"].map(str::to_owned)).collect();
+    for (name, text) in [
+        ("semicolons.csv", "Image Path;Class-Name\r\na 1.png;cat\r\nb.png;dog\r\n"),
+        ("tabs.csv", "a 1.png\tcat\nb.png\tdog\n"),
+        ("comments.csv", "# made by hand\na 1.png,cat\n# and this\nb.png,dog\n"),
+        ("caffe.txt", "a 1.png cat\nb.png dog\n\n"),
+        ("object.json", r#"{"a 1.png": "cat", "b.png": "dog"}"#),
+    ] {
+        assert_eq!(read(name, text), expected, "{name}");
+    }
+    let wide: Vec<u8> =
+        "\u{feff}a 1.png,cat\nb.png,dog\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(folder.path().join("wide.csv"), wide).expect("a file");
+    let set = open_image_list(&folder.path().join("wide.csv"), None).expect("UTF-16");
+    assert_eq!(set.images.len(), 2);
+    for (text, problem) in
+        [("image,width\na.png,7\n", "none of classes"), ("label,width\ncat,7\n", "none of paths")]
+    {
+        let error = open(folder.path(), "half.csv", text).expect_err("half a header");
+        assert!(error.to_string().contains(problem), "{error}");
+    }
+}
+
+#[test]
+fn tar_files_that_are_cut_off_or_doubled_are_refused() {
+    let folder = TempDir::new().expect("a folder");
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo/images/I/umbrella");
+    let picture = &fs::read(demo.join("twemoji-umbrella.png")).expect("the demo's picture")[..];
+    let file = folder.path().join("a.tar");
+    let problem = || {
+        let error = open_image_list(&file, None).expect_err("it is refused");
+        format!("{error}: {:?}", std::error::Error::source(&error))
+    };
+    tar(&file, &[("a.png", picture), ("a.txt", b"cat"), ("b.png", picture), ("b.txt", b"dog")]);
+    let whole = fs::read(&file).expect("a file");
+    // Within a member, between two, and without the blocks at the end.
+    let member = 512 + picture.len().next_multiple_of(512);
+    for end in [member + 700, member + 1024, whole.len() - 1024] {
+        fs::write(&file, &whole[..end]).expect("a file");
+        assert!(problem().contains("cut off") || problem().contains("unexpected"), "{}", problem());
+    }
+    fs::write(&file, [0x1f, 0x8b, 8, 0]).expect("a file");
+    assert!(problem().contains("unpack it"), "{}", problem());
+    tar(&file, &[("a.png", picture), ("a.txt", b"cat"), ("a.jpg", picture)]);
+    assert!(problem().contains("`a.jpg` is the second of its kind"), "{}", problem());
+    tar(&file, &[("a.image.png", picture), ("a.label.txt", b"cat")]);
+    assert_eq!(open_image_list(&file, None).expect("a set").images.len(), 1);
+}
+
+#[test]
 fn names_that_differ_only_in_case_are_two_classes() {
     let folder = TempDir::new().expect("a folder");
     let set = open(folder.path(), "a.csv", "a.png,Crane\nb.png,crane\n").expect("a list");

@@ -210,11 +210,19 @@ impl<'a> SetRun<'a> {
             unreadable: self.unreadable,
             ..Row::default()
         });
+        // A split file of the user's may have other classes; Food101's may be exchanged.
+        let names_are = |set: TestSet| {
+            let sorted = |mut names: Vec<String>| {
+                names.sort();
+                names
+            };
+            sorted(set.class_names()) == sorted(self.set.class_names.clone())
+        };
         let is_like = |set: &TestSet| {
             let views_are =
                 row.views == 1 || self.config.mixes_views(Some(*set)) == set.mixes_views();
             let order_is = matches!(self.config.order, ImageOrder::Shuffled | ImageOrder::File);
-            views_are && order_is && is_published_size(&self.clip.config)
+            views_are && order_is && names_are(*set) && is_published_size(&self.clip.config)
         };
         let published = self.set.test_set.filter(is_like);
         let published_top1 = published.and_then(|_| published_top1(&row, &self.set.id));

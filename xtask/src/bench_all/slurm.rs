@@ -11,8 +11,26 @@ use super::REPORTS;
 use super::plan::Task;
 use super::sweep::Sweep;
 
+/// Runs `$line`. What is killed, or stopped before its time is over, is queued again, and goes on
+/// where it was; what is cancelled, or fails by itself, is not.
+const TASK: &str = r#"eval "exec $line" &
+process=$!
+again() {
+  scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
+  exit 0
+}
+trap 'kill -TERM "$process"; wait "$process"; again' USR1
+trap 'kill -TERM "$process"; wait "$process"; exit 143' TERM
+wait "$process"
+status=$?
+if [ "$status" -gt 128 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 10 ]; then
+  again
+fi
+exit "$status"
+"#;
+
 /// Writes the scripts, and submits them: the cells that fill the cache, then the others, then the
-/// report. A job that is killed or loses its node is queued again, and goes on where it was.
+/// report.
 pub fn submit(
     sweep: &Sweep,
     tasks: &[Task],
@@ -122,18 +140,7 @@ fn array(
         "line=$(sed -n \"$((SLURM_ARRAY_TASK_ID + 1))p\" {})",
         quoted(&list.display().to_string())
     )?;
-    text.push_str(
-        "eval \"exec $line\" &\n\
-         process=$!\n\
-         again() {\n\
-         \x20 kill -TERM \"$process\"\n\
-         \x20 wait \"$process\"\n\
-         \x20 scontrol requeue \"${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}\"\n\
-         \x20 exit 0\n\
-         }\n\
-         trap again USR1\n\
-         wait \"$process\"\n",
-    );
+    text.push_str(TASK);
     let script = folder.join(format!("{name}.sh"));
     write(&script, &text)?;
     Ok(script)

@@ -89,8 +89,10 @@ fn examine_sets(doctor: &DoctorArgs) -> anyhow::Result<()> {
     let mut examined = Vec::new();
     let mut missing = Vec::new();
     for set in sets {
-        if doctor.fix {
-            mend(set, doctor)?;
+        if doctor.fix
+            && let Err(error) = mend(set, doctor)
+        {
+            missing.push(format!("{}: {error:#}", set.title()));
         }
         let bar = ProgressBar::new(set.n_images() as u64).with_style(
             ProgressStyle::with_template(
@@ -174,22 +176,29 @@ fn remedy(set: TestSet, data: &Path) -> Option<&'static str> {
 
 /// Makes the repairs that lose nothing, or says what they would be.
 fn mend(set: TestSet, doctor: &DoctorArgs) -> anyhow::Result<()> {
-    if set.find(&doctor.place.data).is_ok() {
-        return Ok(());
-    }
-    let moves = match (nested(set, &doctor.place.data), set.find(&doctor.place.data)) {
-        (Some(nested), _) => nested.moves()?,
-        (None, Err(FolderError::Flat { folder, .. })) if set == TestSet::ImageNet => {
-            let Some(labels) = &doctor.labels else {
-                output::note(
-                    "note: ImageNet's images can be sorted into class folders with `--labels FILE` (the devkit, `valprep.sh`, or a list of synsets)",
-                );
-                return Ok(());
-            };
+    let found = set.find(&doctor.place.data);
+    let flat = match &found {
+        Err(FolderError::Flat { folder, .. }) => Some(folder.clone()),
+        // Some may have been sorted before.
+        Ok(found) => found.folder().map(Path::to_owned),
+        Err(_) => None,
+    };
+    let moves = match (nested(set, &doctor.place.data), flat, &doctor.labels) {
+        (Some(nested), ..) if found.is_err() => nested.moves()?,
+        (_, Some(folder), Some(labels)) if set == TestSet::ImageNet => {
             sorted_into_classes(&folder, &read_ground_truth(labels)?)?
         }
-        _ => return Ok(()),
+        (_, Some(_), None) if set == TestSet::ImageNet && found.is_err() => {
+            output::note(
+                "note: ImageNet's images can be sorted into class folders with `--labels FILE` (the devkit, `valprep.sh`, or a list of synsets)",
+            );
+            Vec::new()
+        }
+        _ => Vec::new(),
     };
+    if moves.is_empty() {
+        return Ok(());
+    }
     for Move { from, to } in moves.iter().take(3) {
         output::note(&format!("move `{}` to `{}`", from.display(), to.display()));
     }
