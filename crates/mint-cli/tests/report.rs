@@ -130,3 +130,30 @@ fn the_page_needs_nothing_else() {
     assert!(changed >= 2, "methods beside each other, settings");
     assert!(page.contains("data:image/jpeg;base64,"), "pictures that a method changed");
 }
+
+#[test]
+fn what_tells_two_runs_apart_is_said_and_nothing_is_counted_twice() {
+    let folder = folder();
+    let folder = folder.path();
+    run(folder, "runs/a", &["--method", "clip,zero,mta"]);
+    fs::write(folder.join("warm.toml"), "methods = [\"mta\", \"zero\"]\n[mta]\nlambda-y = 0.5\n")
+        .expect("a file");
+    let config = ["--config", "warm.toml"];
+    run(folder, "runs/b", &config);
+    let text = stdout(&report(folder, &["runs"]));
+    let of = |method: &str| text.matches(&format!("demo-V {method} ")).count();
+    assert!(text.contains("80 templates, mta.lambda-y 0.5"), "{text}");
+    assert_eq!((of("mta"), of("zero")), (2, 1), "zero is the same in both: {text}");
+
+    // The same settings and other results are a fault.
+    let lines = folder.join("runs/b/demo-V-zero.jsonl");
+    let text = fs::read_to_string(&lines).expect("lines");
+    let first = text.lines().next().expect("a line");
+    let changed = first.replacen("\"class\":", "\"class\":1", 1);
+    assert_ne!(first, changed);
+    let run = folder.join("runs/b/run.json");
+    fs::write(&lines, text.replacen(first, &changed, 1)).expect("a file");
+    let message = failure(&report(folder, &["runs"]));
+    assert!(message.contains("do not give the row") || message.contains("both have"), "{message}");
+    fs::remove_file(run).expect("it is there");
+}

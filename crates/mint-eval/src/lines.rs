@@ -127,6 +127,11 @@ impl RecordedLine {
         &self.text
     }
 
+    /// The line without its text, which is most of it.
+    pub fn without_text(self) -> Self {
+        Self { text: String::new(), ..self }
+    }
+
     /// Path below the set's root.
     pub fn path(&self) -> &str {
         &self.value.path

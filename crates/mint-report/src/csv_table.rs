@@ -29,7 +29,7 @@ pub fn csv_table(runs: &[Run]) -> Result<String, csv::Error> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn fields(Cell { row, lines }: &Cell, folder: &str) -> Vec<(&'static str, String)> {
+fn fields(cell: &Cell, folder: &str) -> Vec<(&'static str, String)> {
     let Row {
         test_set,
         method,
@@ -49,15 +49,15 @@ fn fields(Cell { row, lines }: &Cell, folder: &str) -> Vec<(&'static str, String
         brier,
         published_top1,
         seconds_per_image,
-    } = row;
+    } = cell.named_row();
     let optional = |value: &Option<f64>| value.map_or(String::new(), |value| value.to_string());
-    let paired = Paired::with_zero_shot(lines);
+    let paired = Paired::with_zero_shot(&cell.lines);
     vec![
-        ("test_set", test_set.clone()),
-        ("method", method.clone()),
-        ("start", start.clone()),
+        ("test_set", test_set),
+        ("method", method),
+        ("start", start),
         ("views", views.to_string()),
-        ("share", optional(share)),
+        ("share", optional(&share)),
         ("steps", steps.to_string()),
         ("seed", seed.to_string()),
         ("images", images.to_string()),
@@ -67,9 +67,9 @@ fn fields(Cell { row, lines }: &Cell, folder: &str) -> Vec<(&'static str, String
         ("top1_high", top1_high.to_string()),
         ("top5", top5.to_string()),
         ("mean_per_class", mean_per_class.to_string()),
-        ("calibration_error", optional(calibration_error)),
-        ("brier", optional(brier)),
-        ("published_top1", optional(published_top1)),
+        ("calibration_error", optional(&calibration_error)),
+        ("brier", optional(&brier)),
+        ("published_top1", optional(&published_top1)),
         ("seconds_per_image", seconds_per_image.to_string()),
         ("fixed", paired.first.to_string()),
         ("broken", paired.second.to_string()),

@@ -2,6 +2,7 @@
 
 use mint_eval::Row;
 
+use crate::like::{is_like, is_like_but_for_the_seed};
 use crate::paired::{Paired, Verdict};
 use crate::runs::{Cell, Run};
 
@@ -56,8 +57,10 @@ impl Grid {
     pub fn of_runs(runs: &[Run]) -> Self {
         let cells = runs.iter().flat_map(|run| &run.cells);
         let verdict = |cell: &Cell| Paired::with_zero_shot(&cell.lines).verdict();
+        let rows: Vec<(Row, Verdict)> =
+            cells.map(|cell| (cell.named_row(), verdict(cell))).collect();
         let rows: Vec<(&Row, Option<Verdict>)> =
-            cells.map(|cell| (&cell.row, Some(verdict(cell)))).collect();
+            rows.iter().map(|(row, verdict)| (row, Some(*verdict))).collect();
         Self::new(&rows, is_like_but_for_the_seed)
     }
 
@@ -157,14 +160,4 @@ fn start_of(method: &Row, methods: &[&Row]) -> String {
     add(others.iter().any(|row| row.steps != *steps), format!("{steps} steps"));
     add(others.iter().any(|row| row.seed != *seed), format!("seed {seed}"));
     text
-}
-
-/// Whether two rows are of the same method, run in the same way.
-pub(crate) fn is_like(one: &Row, other: &Row) -> bool {
-    one.seed == other.seed && is_like_but_for_the_seed(one, other)
-}
-
-fn is_like_but_for_the_seed(one: &Row, other: &Row) -> bool {
-    let of = |row: &Row| (row.method.clone(), row.start.clone(), row.views, row.share, row.steps);
-    of(one) == of(other)
 }

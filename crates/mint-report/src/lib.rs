@@ -12,6 +12,7 @@ mod csv_table;
 mod grid;
 mod html;
 mod latex;
+mod like;
 mod paired;
 mod runs;
 mod stream;

@@ -49,6 +49,11 @@ impl Paired {
         Some(paired)
     }
 
+    /// Images that only one of them got right.
+    pub fn differ(&self) -> u64 {
+        self.first + self.second
+    }
+
     fn add(&mut self, first: bool, second: bool) {
         let count = match (first, second) {
             (true, true) => &mut self.both,
@@ -65,7 +70,7 @@ impl Paired {
     /// Source: McNemar (1947), *Note on the sampling error of the difference between correlated
     /// proportions or percentages*.
     pub fn p_value(&self) -> f64 {
-        let n = self.first + self.second;
+        let n = self.differ();
         let smaller = self.first.min(self.second);
         // Logarithm of the probability of k of n, from 0 upwards.
         let mut log = n as f64 * 0.5f64.ln();

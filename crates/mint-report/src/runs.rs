@@ -5,9 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use mint_eval::{
-    Difference, RUN_FILE, RecordError, RecordedLine, RecordedRun, Row, RunInfo, Shard, Usage,
-    recounted,
+    Difference, MethodId, RUN_FILE, RecordError, RecordedLine, RecordedRun, Row, RunInfo, Shard,
+    Usage, recounted,
 };
+
+use crate::like::is_like;
+use crate::paired::Paired;
 
 /// A run, of one record or of all its parts.
 #[derive(Debug, Clone)]
@@ -31,8 +34,26 @@ pub struct Run {
 pub struct Cell {
     /// What was counted.
     pub row: Row,
-    /// One line per image, in their order.
+    /// One line per image, in their order; without their texts.
     pub lines: Vec<RecordedLine>,
+    /// Settings that tell it from another run's cell of the same method and start; empty for the
+    /// first of them.
+    pub variant: String,
+}
+
+impl Cell {
+    fn new(row: &Row, lines: Vec<RecordedLine>) -> Self {
+        Self { row: recounted(row.clone(), &lines), lines, variant: String::new() }
+    }
+
+    /// The row as a table names it: the variant goes with the start.
+    pub fn named_row(&self) -> Row {
+        let mut row = self.row.clone();
+        if !self.variant.is_empty() {
+            row.start = format!("{}, {}", row.start, self.variant);
+        }
+        row
+    }
 }
 
 /// Records that cannot be reported on.
@@ -95,6 +116,22 @@ pub enum ReportError {
         one: PathBuf,
         /// The same part.
         other: PathBuf,
+    },
+    /// Two runs have other results of the same thing.
+    #[error(
+        "`{}` and `{}` both have {method} on {test_set} with the same settings and other results; name one of them",
+        one.display(),
+        other.display()
+    )]
+    Twice {
+        /// A run.
+        one: PathBuf,
+        /// Another one.
+        other: PathBuf,
+        /// The method.
+        method: String,
+        /// The test set.
+        test_set: String,
     },
     /// A part has other images than the division gives it.
     #[error("the parts of {test_set} do not fit together: `{}` has {images} images", folder.display())]
@@ -160,13 +197,31 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), ReportError> {
 /// # Errors
 ///
 /// If a record is damaged, or the parts of a run are not all there, once each, and finished.
+///
+/// A method that was run in the same way on the same images by two of the runs is counted once if the
+/// results are the same, and an error otherwise.
 pub fn read_runs(folders: &[PathBuf]) -> Result<Vec<Run>, ReportError> {
+    // A sweep has millions of lines; their texts are for those who write them again.
+    let mut runs = read(folders, Texts::Dropped)?;
+    name_variants(&mut runs);
+    drop_doubles(&mut runs)?;
+    Ok(runs)
+}
+
+/// Whether lines keep the text that they were read from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Texts {
+    Kept,
+    Dropped,
+}
+
+fn read(folders: &[PathBuf], texts: Texts) -> Result<Vec<Run>, ReportError> {
     let mut runs = Vec::new();
     let mut parts: Vec<(Shard, RecordedRun)> = Vec::new();
     for folder in folders {
         let record = RecordedRun::read(folder)?;
         match record.info.config.shard {
-            None => runs.push(whole(record)?),
+            None => runs.push(whole(record, texts)?),
             Some(shard) => parts.push((shard, record)),
         }
     }
@@ -176,9 +231,92 @@ pub fn read_runs(folders: &[PathBuf]) -> Result<Vec<Run>, ReportError> {
                 other.count == shard.count && differences(&first.info, &record.info).is_empty()
             });
         parts = others;
-        runs.push(merged(together, &parts)?);
+        runs.push(merged(together, &parts, texts)?);
     }
     Ok(runs)
+}
+
+/// Says of each cell what tells it from the first one that looks the same in a table.
+fn name_variants(runs: &mut [Run]) {
+    let key = |row: &Row| {
+        (row.method.clone(), row.start.clone(), row.views, row.share.map(f64::to_bits), row.steps)
+    };
+    let mut first_of = Vec::new();
+    for index in 0..runs.len() {
+        let (before, rest) = runs.split_at_mut(index);
+        let Some(run) = rest.first_mut() else { continue };
+        for cell in &mut run.cells {
+            let known = first_of.iter().find(|(known, _)| *known == key(&cell.row));
+            match known {
+                None => first_of.push((key(&cell.row), index)),
+                Some((_, first)) if *first < index => {
+                    cell.variant = variant(&cell.row, &run.info, &before[*first].info);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+/// What tells a row from one of another run, of all that the row depends on.
+fn variant(row: &Row, info: &RunInfo, first: &RunInfo) -> String {
+    let differences = differences(info, first);
+    let relevant = differences.iter().filter(|difference| concerns(row, &difference.name));
+    let text = |difference: &Difference| format!("{} {}", difference.name, difference.now);
+    relevant.map(text).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a setting can change the results of a row.
+fn concerns(row: &Row, setting: &str) -> bool {
+    // Columns of their own, or which sets and methods were run together.
+    if ["seed", "methods", "test-sets"].contains(&setting) || setting.starts_with("test set") {
+        return false;
+    }
+    let mut parts = setting.split('.');
+    let is_method = |name: &str| name.parse::<MethodId>().is_ok();
+    match (parts.next(), parts.next()) {
+        (Some("texts" | "starts"), Some(method)) => method == row.method,
+        (Some("context"), _) => row.start == "context",
+        (Some("class-texts"), _) => row.start == "class texts",
+        (Some(section), _) if is_method(section) => section == row.method,
+        _ => true,
+    }
+}
+
+/// Leaves out what two runs have both.
+fn drop_doubles(runs: &mut Vec<Run>) -> Result<(), ReportError> {
+    let is_same = |one: &Cell, other: &Cell| {
+        let of = |cell: &Cell| (cell.row.clone(), cell.variant.clone());
+        let (one, other) = (of(one), of(other));
+        is_like(&one.0, &other.0) && one.0.test_set == other.0.test_set && one.1 == other.1
+    };
+    for index in 0..runs.len() {
+        let (before, rest) = runs.split_at_mut(index);
+        let Some(run) = rest.first_mut() else { continue };
+        let mut problem = None;
+        run.cells.retain(|cell| {
+            let double = before.iter().find_map(|earlier| {
+                let cell = earlier.cells.iter().find(|other| is_same(other, cell))?;
+                Some((earlier, cell))
+            });
+            let Some((earlier, other)) = double else { return true };
+            if Paired::of(&cell.lines, &other.lines).is_none_or(|paired| paired.differ() > 0) {
+                problem = Some((earlier.folders[0].clone(), cell.row.clone()));
+            }
+            false
+        });
+        if let Some((one, row)) = problem {
+            let other = run.folders[0].clone();
+            return Err(ReportError::Twice {
+                one,
+                other,
+                method: row.method,
+                test_set: row.test_set,
+            });
+        }
+    }
+    runs.retain(|run| !run.cells.is_empty() || !run.finished);
+    Ok(())
 }
 
 /// What tells two runs apart, besides which part of the images they are, and where files are.
@@ -192,11 +330,10 @@ fn differences(one: &RunInfo, other: &RunInfo) -> Vec<Difference> {
     plain(one).differences(&plain(other))
 }
 
-fn whole(record: RecordedRun) -> Result<Run, ReportError> {
+fn whole(record: RecordedRun, texts: Texts) -> Result<Run, ReportError> {
     let mut cells = Vec::new();
     for row in &record.rows {
-        let lines = lines_of(&record, row)?;
-        cells.push(Cell { row: recounted(row.clone(), &lines), lines });
+        cells.push(Cell::new(row, lines_of(&record, row, texts)?));
     }
     let RecordedRun { folder, info, finished, processes, .. } = record;
     let divided_memories = Vec::new();
@@ -204,7 +341,11 @@ fn whole(record: RecordedRun) -> Result<Run, ReportError> {
 }
 
 /// The lines of a row, which must give it.
-fn lines_of(record: &RecordedRun, row: &Row) -> Result<Vec<RecordedLine>, ReportError> {
+fn lines_of(
+    record: &RecordedRun,
+    row: &Row,
+    texts: Texts,
+) -> Result<Vec<RecordedLine>, ReportError> {
     let lines = record.lines(&row.test_set, &row.method)?;
     let recounted = recounted(row.clone(), &lines);
     let counts = |row: &Row| (row.images, row.unreadable, row.top1.to_bits(), row.top5.to_bits());
@@ -215,13 +356,17 @@ fn lines_of(record: &RecordedRun, row: &Row) -> Result<Vec<RecordedLine>, Report
             test_set: row.test_set.clone(),
         });
     }
-    Ok(lines)
+    Ok(match texts {
+        Texts::Kept => lines,
+        Texts::Dropped => lines.into_iter().map(RecordedLine::without_text).collect(),
+    })
 }
 
 /// All parts of a run as one. `others` are parts of other runs, to explain a gap.
 fn merged(
     mut parts: Vec<(Shard, RecordedRun)>,
     others: &[(Shard, RecordedRun)],
+    texts: Texts,
 ) -> Result<Run, ReportError> {
     parts.sort_by_key(|(shard, _)| shard.index);
     let (shard, first) = parts[0].clone();
@@ -252,10 +397,9 @@ fn merged(
                 images: 0,
             };
             let own = part.rows.iter().find(same).ok_or_else(uneven)?;
-            of_parts.push((part, lines_of(part, own)?));
+            of_parts.push((part, lines_of(part, own, texts)?));
         }
-        let lines = interleaved(&row.test_set, of_parts)?;
-        cells.push(Cell { row: recounted(row.clone(), &lines), lines });
+        cells.push(Cell::new(row, interleaved(&row.test_set, of_parts)?));
     }
     let mut info = first.info;
     let divided_memories = info.config.remembering();
@@ -297,16 +441,18 @@ impl Run {
     ///
     /// If the folder holds files, or cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), ReportError> {
-        let record = RecordedRun {
-            folder: folder.to_owned(),
-            info: self.info.clone(),
-            finished: self.finished,
-            rows: self.cells.iter().map(|cell| cell.row.clone()).collect(),
-            processes: self.processes.clone(),
-        };
-        record.create()?;
-        for Cell { row, lines } in &self.cells {
-            record.write_lines(&row.test_set, &row.method, lines)?;
+        for run in read(&self.folders, Texts::Kept)? {
+            let record = RecordedRun {
+                folder: folder.to_owned(),
+                info: run.info,
+                finished: run.finished,
+                rows: run.cells.iter().map(|cell| cell.row.clone()).collect(),
+                processes: run.processes,
+            };
+            record.create()?;
+            for Cell { row, lines, .. } in &run.cells {
+                record.write_lines(&row.test_set, &row.method, lines)?;
+            }
         }
         Ok(())
     }

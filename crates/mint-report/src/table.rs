@@ -5,7 +5,8 @@ use std::ops::Range;
 use comfy_table::{CellAlignment, Table, presets};
 use mint_eval::{Row, published_top1};
 
-use crate::grid::{Grid, is_like};
+use crate::grid::Grid;
+use crate::like::is_like;
 use crate::paired::Verdict;
 
 /// How a table is drawn.

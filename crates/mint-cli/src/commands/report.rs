@@ -8,7 +8,7 @@ use mint_datasets::decode;
 use mint_datasets::image::RgbImage;
 use mint_eval::Row;
 use mint_report::{
-    Grid, Paired, Pictures, Run, TableStyle, csv_table, draw_grid, find_records, latex, page,
+    Cell, Grid, Paired, Pictures, Run, TableStyle, csv_table, draw_grid, find_records, latex, page,
     read_runs, table,
 };
 use serde_json::json;
@@ -50,7 +50,7 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<()> {
 }
 
 fn rows(runs: &[Run]) -> Vec<Row> {
-    runs.iter().flat_map(|run| &run.cells).map(|cell| cell.row.clone()).collect()
+    runs.iter().flat_map(|run| &run.cells).map(Cell::named_row).collect()
 }
 
 fn text(runs: &[Run]) -> String {
@@ -76,7 +76,7 @@ fn json(runs: &[Run]) -> anyhow::Result<String> {
         .map(|cell| {
             let paired = Paired::with_zero_shot(&cell.lines);
             json!({
-                "test_set": cell.row.test_set, "method": cell.row.method, "start": cell.row.start,
+                "test_set": cell.row.test_set, "method": cell.row.method, "start": cell.named_row().start,
                 "seed": cell.row.seed, "fixed": paired.first, "broken": paired.second,
                 "p": paired.p_value(), "verdict": paired.verdict(),
             })

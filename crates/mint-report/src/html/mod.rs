@@ -166,7 +166,7 @@ fn label(cell: &Cell, among: &[&Cell]) -> String {
     let mut label = cell.row.method.clone();
     let others: Vec<_> = among.iter().filter(like).collect();
     if others.len() > 1 {
-        label.push_str(&format!(", {}", cell.row.start));
+        label.push_str(&format!(", {}", cell.named_row().start));
         if others.iter().any(|other| other.row.seed != cell.row.seed) {
             label.push_str(&format!(", seed {}", cell.row.seed));
         }

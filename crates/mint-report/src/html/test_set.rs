@@ -71,7 +71,7 @@ fn methods(set: &str, cells: &[&Cell], labels: &[String]) -> Markup {
             brier,
             seconds_per_image,
             ..
-        } = &cell.row;
+        } = &cell.named_row();
         let paired = Paired::with_zero_shot(&cell.lines);
         html! { tr {
             th scope="row" { (label) }
