@@ -61,6 +61,17 @@ pub fn find(typed: &Typed<'_>) -> anyhow::Result<Vec<ImageSet>> {
             Named::Published(set) => find_test_set(set, data)?,
         });
     }
+    for (index, set) in sets.iter().enumerate() {
+        let is_same = |other: &&ImageSet| set.folder().is_some() && other.folder() == set.folder();
+        if let Some(other) = sets[..index].iter().find(is_same) {
+            bail!(
+                "{} and {} were both found in `{}`; give each a folder of its own, such as `imagenet-sketch`",
+                other.title,
+                set.title,
+                set.folder().unwrap_or(data).display()
+            );
+        }
+    }
     let names = class_names.map(read_class_names).transpose()?;
     if let Some((first, second)) = names.as_deref().and_then(duplicate) {
         bail!(
@@ -73,6 +84,14 @@ pub fn find(typed: &Typed<'_>) -> anyhow::Result<Vec<ImageSet>> {
     for folder in *image_folders {
         let set = open_image_folder(folder, names.clone())
             .with_context(|| format!("the image folder `{}` cannot be used", folder.display()))?;
+        if let Some((one, other)) = duplicate(&set.class_names) {
+            bail!(
+                "the classes `{}` and `{}` of `{}` are the same to CLIP; give them names with `--class-names`, or join the folders",
+                set.class_names[one],
+                set.class_names[other],
+                folder.display()
+            );
+        }
         add(set, folder, "image folder", &mut seen, &mut sets)?;
     }
     for list in *image_lists {

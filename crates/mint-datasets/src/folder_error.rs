@@ -36,7 +36,7 @@ pub enum FolderError {
     },
     /// There are images, but not in class folders.
     #[error(
-        "`{}` holds {images} images, but no class folders; {remedy}",
+        "`{}` holds {images} images that are in no class folder; {remedy}",
         folder.display()
     )]
     Flat {
@@ -48,6 +48,14 @@ pub enum FolderError {
         images: usize,
         /// What to do.
         remedy: String,
+    },
+    /// The names that are to be exchanged are not there.
+    #[error(
+        "{title} has other class names, from a split file: the two that the published code exchanges are not at their places"
+    )]
+    OtherNames {
+        /// Name of the set.
+        title: String,
     },
     /// The class folders belong to something else.
     #[error(

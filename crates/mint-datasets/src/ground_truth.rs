@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::{GzDecoder, ZlibDecoder};
 
 use crate::imagenet::ImageNet;
+use crate::text::decode;
 
 /// A file from which no classes can be read.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +53,7 @@ pub fn read_ground_truth(file: &Path) -> Result<BTreeMap<String, String>, Ground
     let classes = if bytes.starts_with(&[0x1f, 0x8b]) {
         from_devkit(&bytes).map_err(form)?
     } else {
-        from_text(&String::from_utf8_lossy(&bytes)).map_err(form)?
+        from_text(&decode(&bytes).map_err(form)?).map_err(form)?
     };
     let known: BTreeSet<&str> =
         ImageNet::facts().classes.iter().map(|class| class.synset.as_str()).collect();
@@ -76,9 +77,9 @@ fn is_synset(word: &str) -> bool {
 }
 
 fn from_text(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let mut classes = BTreeMap::new();
-    let (mut listed, mut named) = (0, 0);
-    for line in text.lines() {
+    let mut classes: BTreeMap<String, String> = BTreeMap::new();
+    let (mut listed, mut named, mut unknown) = (0, 0, None);
+    for (number, line) in (1..).zip(text.lines()) {
         let words: Vec<&str> = line
             .split([' ', ',', '\t', '/'])
             .map(|word| word.trim().trim_end_matches(".JPEG"))
@@ -86,22 +87,36 @@ fn from_text(text: &str) -> Result<BTreeMap<String, String>, String> {
             .collect();
         let synset = words.iter().copied().find(|word| is_synset(word));
         let image = words.iter().copied().find(|word| word.starts_with("ILSVRC2012_val_"));
-        match (image, synset) {
+        let (image, synset) = match (image, synset) {
             (Some(image), Some(synset)) => {
                 named += 1;
-                classes.insert(image.to_owned(), synset.to_owned());
+                (image.to_owned(), synset)
             }
-            (None, Some(synset)) if words == [synset] => {
+            // The names of the class may follow.
+            (None, Some(synset)) if words.first() == Some(&synset) => {
                 listed += 1;
-                classes.insert(image_name(listed), synset.to_owned());
+                (image_name(listed), synset)
+            }
+            (Some(_), None) => return Err(format!("line {number} has no synset")),
+            _ if words.is_empty() || line.starts_with('#') => continue,
+            _ => {
+                unknown.get_or_insert(number);
+                continue;
+            }
+        };
+        match classes.insert(image, synset.to_owned()) {
+            Some(other) if other != synset => {
+                return Err(format!("line {number} has another class than a line before it"));
             }
             _ => {}
         }
     }
-    if listed > 0 && named > 0 {
-        return Err("some lines name images and some do not".to_owned());
+    match (listed, named, unknown) {
+        (1.., 1.., _) => Err("some lines name images and some do not".to_owned()),
+        // In a list a line that is passed over would move all later ones.
+        (1.., 0, Some(number)) => Err(format!("line {number} has no synset")),
+        _ => Ok(classes),
     }
-    Ok(classes)
 }
 
 /// The labels number the synsets of `meta.mat`, whose first thousand are the classes.
@@ -179,7 +194,17 @@ mod tests {
             assert_eq!(classes, expected);
         }
         assert_eq!(from_text("n01751748\nn09193705\n").expect("a list"), expected);
-        assert!(from_text("n01751748\nmv ILSVRC2012_val_00000001.JPEG n01751748/").is_err());
+        let described = "# of the devkit\nn01751748 sea snake\n\nn09193705\talp\n";
+        assert_eq!(from_text(described).expect("a list"), expected);
+        for (text, problem) in [
+            ("n01751748\nmv ILSVRC2012_val_00000001.JPEG n01751748/", "some lines name images"),
+            ("n01751748\nsea snake\nn09193705", "line 2 has no synset"),
+            ("ILSVRC2012_val_00000001,n01751748\nILSVRC2012_val_00000001,n09193705", "line 2"),
+            ("ILSVRC2012_val_00000001,\n", "line 1 has no synset"),
+        ] {
+            let error = from_text(text).expect_err("it is refused");
+            assert!(error.contains(problem), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Folders of images, one folder per class.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::folder_error::FolderError;
@@ -8,6 +9,14 @@ use crate::image_set::{ImageSet, LabelledImage, Source};
 use crate::listed_set;
 use crate::test_set::TestSet;
 use crate::walk::{self, Skipped};
+
+/// The folder that ImageNet's validation archive is unpacked into by some.
+const FLAT_ARCHIVE: &str = "ILSVRC2012_img_val";
+
+/// Whether a file is called as ImageNet's validation images are.
+fn is_unsorted(name: &&OsString) -> bool {
+    name.to_string_lossy().starts_with("ILSVRC2012_val_")
+}
 
 impl TestSet {
     /// Finds the set below `data`, in one of its usual places or in `data` itself.
@@ -19,27 +28,38 @@ impl TestSet {
         if let Self::FineGrained(set) = self {
             return listed_set::find(set, data);
         }
-        let mut places: Vec<PathBuf> = self.folders().iter().map(|name| data.join(name)).collect();
-        places.push(data.to_owned());
+        let named: Vec<PathBuf> = self.folders().iter().map(|name| data.join(name)).collect();
+        let mut places = named.clone();
+        // A corrupted set looks like any other copy of its classes: only its name tells it.
+        if !matches!(self, Self::ImageNetC(_)) {
+            places.push(data.to_owned());
+        }
         let keys = self.class_folders();
         let has_a_class = |place: &&PathBuf| keys.iter().any(|key| place.join(key).is_dir());
+        let flat = |folder: &Path, images: usize| FolderError::Flat {
+            folder: folder.to_owned(),
+            set: Some(self),
+            images,
+            remedy: self.sorting(&keys[0]),
+        };
         if let Some(root) = places.iter().find(has_a_class) {
-            return self.open(root, &keys);
+            // Somebody has begun to sort them.
+            let unsorted = match self {
+                Self::ImageNet => walk::image_names(root).iter().filter(is_unsorted).count(),
+                _ => 0,
+            };
+            return if unsorted > 0 { Err(flat(root, unsorted)) } else { self.open(root, &keys) };
         }
         // What lies in `data` itself may be anything.
-        let named = &places[..places.len() - 1];
+        let deeper = named.iter().map(|place| place.join(FLAT_ARCHIVE));
         if let Some((folder, images)) = named
             .iter()
-            .map(|place| (place, walk::images_in(place)))
-            .find(|(_, images)| *images > 0)
+            .cloned()
+            .chain(deeper)
+            .map(|place| (walk::images_in(&place), place))
+            .find_map(|(images, place)| (images > 0).then_some((place, images)))
         {
-            let remedy = self.sorting(&keys[0]);
-            return Err(FolderError::Flat {
-                folder: folder.clone(),
-                set: Some(self),
-                images,
-                remedy,
-            });
+            return Err(flat(&folder, images));
         }
         Err(FolderError::NotFound { title: self.title(), example: keys[0].clone(), places })
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::decode::EXTENSIONS;
 use crate::image_set::{ImageSet, LabelledImage, Source};
 use crate::listed_labels::{ListError, labelled};
 use crate::shards;
@@ -61,6 +62,9 @@ pub fn open_image_list(
         _ => from_table(text, delimiter(text)),
     };
     let entries = entries.map_err(form)?;
+    if let Some(reason) = header_in_other_words(&entries) {
+        return Err(form(reason));
+    }
     let (class_names, labels) = labelled(path, &entries, class_names)?;
     let images = entries.into_iter().zip(labels);
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -118,6 +122,9 @@ fn from_table(text: &str, delimiter: u8) -> Result<Vec<(PathBuf, String)>, Strin
             _ => {}
         }
         match (record.get(columns.0), record.get(columns.1)) {
+            (Some(path), Some(class)) if path.contains('\n') || class.contains('\n') => {
+                return Err(format!("a quote that line {line} opens is not closed there"));
+            }
             (Some(path), Some(class)) if !path.is_empty() && !class.is_empty() => {
                 entries.push((PathBuf::from(path), class.to_owned()));
             }
@@ -178,8 +185,24 @@ fn from_object(value: &Value, what: &str) -> Result<(PathBuf, String), String> {
 /// A class as JSON has it: a name or a number.
 fn class_of(value: &Value) -> Option<String> {
     match value {
-        Value::String(name) => Some(name.clone()),
+        Value::String(name) => Some(name.trim().to_owned()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
+}
+
+/// What a header in other words looks like: a first entry that is called as no picture is.
+fn header_in_other_words(entries: &[(PathBuf, String)]) -> Option<String> {
+    let is_picture = |path: &Path| {
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        EXTENSIONS.contains(&ending.as_str())
+    };
+    let (first, class) = entries.first().filter(|_| entries.len() > 1)?;
+    let others = entries[1..].iter().all(|(path, _)| is_picture(path));
+    (others && !is_picture(first)).then(|| {
+        format!(
+            "line 1 has `{}` and `{class}`, which are no picture and its class; call the columns `path` and `label`",
+            first.display()
+        )
+    })
 }

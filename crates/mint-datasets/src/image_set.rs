@@ -8,6 +8,7 @@ use image::RgbImage;
 
 use crate::decode::{DecodeError, decode};
 use crate::fine_grained::{EXCHANGED_FOOD, FineGrained};
+use crate::folder_error::FolderError;
 use crate::member::Member;
 use crate::test_set::TestSet;
 
@@ -96,15 +97,23 @@ fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
 impl ImageSet {
     /// Food101 with two class names exchanged, as in the published code of TPT and MINT
     /// ([`EXCHANGED_FOOD`]); other sets are returned as they are.
-    pub fn with_official_food101(mut self) -> Self {
-        let is_food = self.test_set == Some(TestSet::FineGrained(FineGrained::Food101));
-        let [one, other] = EXCHANGED_FOOD;
-        if is_food && other < self.class_names.len() {
-            self.class_names.swap(one, other);
-            self.id = "food101-official".to_owned();
-            self.title = format!("{} (official names)", self.title);
+    ///
+    /// # Errors
+    ///
+    /// If it is Food101 with other names, from a split file of the user's.
+    pub fn with_official_food101(mut self) -> Result<Self, FolderError> {
+        if self.test_set != Some(TestSet::FineGrained(FineGrained::Food101)) {
+            return Ok(self);
         }
-        self
+        let [one, other] = EXCHANGED_FOOD;
+        let usual = &FineGrained::Food101.facts().names;
+        if [one, other].iter().any(|&label| self.class_names.get(label) != usual.get(label)) {
+            return Err(FolderError::OtherNames { title: self.title });
+        }
+        self.class_names.swap(one, other);
+        self.id = "food101-official".to_owned();
+        self.title = format!("{} (official names)", self.title);
+        Ok(self)
     }
 
     /// The folder that paths are below; `None` if the set is not a folder of files.

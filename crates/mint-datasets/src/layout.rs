@@ -56,10 +56,23 @@ pub enum RepairError {
     },
 }
 
-/// Finds a set's images that lie one folder too deep in one of its usual places.
+/// Names of folders that archives and programs put around images.
+const WRAPPERS: [&str; 6] = ["images", "val", "validation", "test", "data", "ILSVRC2012_img_val"];
+
+/// Finds a set's images that lie one folder too deep in one of its usual places: in a folder that is
+/// called as the set's own are, or as [`WRAPPERS`] are, so that another set, or a training part, stays
+/// where it is. Links are left alone, since what they lead to may belong to others.
 pub fn nested(set: TestSet, data: &Path) -> Option<Nested> {
-    set.folders().iter().map(|place| data.join(place)).find_map(|outer| {
-        let inner = subfolders(&outer).into_iter().find(|inner| is_root(set, inner))?;
+    let places = set.folders();
+    let own = places.iter().flat_map(|place| place.split('/')).chain(WRAPPERS);
+    let own: Vec<String> = own.map(str::to_lowercase).collect();
+    places.iter().map(|place| data.join(place)).find_map(|outer| {
+        let is_own = |inner: &Path| {
+            let name = inner.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+            own.contains(&name) && !places.iter().any(|place| data.join(place) == *inner)
+        };
+        let mut inner = subfolders(&outer).into_iter();
+        let inner = inner.find(|inner| is_own(inner) && is_root(set, inner))?;
         Some(Nested { outer, inner })
     })
 }
@@ -74,8 +87,8 @@ fn is_root(set: TestSet, folder: &Path) -> bool {
 
 fn subfolders(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let is_folder = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let mut folders: Vec<PathBuf> = entries.filter(is_folder).map(|entry| entry.path()).collect();
     folders.sort();
     folders
 }
@@ -121,7 +134,8 @@ pub fn sorted_into_classes(
 
 /// Nothing is overwritten.
 fn checked(moves: Vec<Move>) -> Result<Vec<Move>, RepairError> {
-    match moves.iter().find(|entry| entry.to.exists()) {
+    // A link to nothing takes a place as well.
+    match moves.iter().find(|entry| fs::symlink_metadata(&entry.to).is_ok()) {
         Some(Move { from, to }) => Err(RepairError::Taken { from: from.clone(), to: to.clone() }),
         None => Ok(moves),
     }

@@ -56,6 +56,7 @@ pub use listed_labels::ListError;
 pub use member::Member;
 pub use order::Order;
 pub use test_set::{FolderNames, TestSet, UnknownTestSet};
+pub use text::decode as decode_text;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

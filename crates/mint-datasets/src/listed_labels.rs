@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use crate::class_names::duplicate;
+
 /// A list that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -44,9 +46,12 @@ pub(crate) fn labelled(
         return Err(ListError::Empty { file: list.to_owned() });
     }
     let form = |reason| ListError::Form { file: list.to_owned(), reason };
+    if let Some((path, _)) = entries.iter().find(|(_, class)| class.trim().is_empty()) {
+        return Err(form(format!("`{}` has an empty class", path.display())));
+    }
     let names = match class_names {
         Some(names) => names,
-        None if entries.iter().all(|(_, class)| class.parse::<usize>().is_ok()) => {
+        None if entries.iter().all(|(_, class)| class.parse::<f64>().is_ok()) => {
             return Err(form("its classes are numbers; give their names".to_owned()));
         }
         None => {
@@ -59,7 +64,7 @@ pub(crate) fn labelled(
     let alike: HashMap<String, usize> = names.iter().map(|name| plain(name)).zip(0..).collect();
     let labels = entries.iter().map(|(path, class)| {
         let by_name = exact.get(&**class).or_else(|| alike.get(&plain(class))).copied();
-        let label = by_name.or_else(|| class.parse().ok().filter(|&label| label < names.len()));
+        let label = by_name.or_else(|| number(class).filter(|&label| label < names.len()));
         label.ok_or_else(|| {
             form(format!(
                 "`{}` has the class `{class}`, which is not one of the {} classes",
@@ -69,5 +74,15 @@ pub(crate) fn labelled(
         })
     });
     let labels = labels.collect::<Result<_, _>>()?;
+    if let Some((one, other)) = duplicate(&names) {
+        let [one, other] = [&names[one], &names[other]];
+        return Err(form(format!("its classes `{one}` and `{other}` are the same to CLIP")));
+    }
     Ok((names, labels))
+}
+
+/// A class number; data frames write whole numbers as `3.0`.
+fn number(class: &str) -> Option<usize> {
+    let whole = class.strip_suffix(".0").unwrap_or(class);
+    whole.parse().ok()
 }

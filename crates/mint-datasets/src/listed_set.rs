@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::class_names::duplicate;
 use crate::fine_grained::FineGrained;
 use crate::folder_error::FolderError;
 use crate::image_set::{ImageSet, LabelledImage, Source};
 use crate::test_set::TestSet;
+use crate::text::decode;
 
 /// Files of a list by which a folder is recognised: this many, spread over the list.
 const PROBES: usize = 24;
@@ -122,13 +124,18 @@ fn split_file(set: FineGrained, root: &Path) -> Option<PathBuf> {
 
 fn read_split(file: PathBuf) -> Result<TestList, FolderError> {
     let damaged = |reason: String| FolderError::Split { file: file.clone(), reason };
-    let text = std::fs::read_to_string(&file).map_err(|error| damaged(error.to_string()))?;
+    let bytes = std::fs::read(&file).map_err(|error| damaged(error.to_string()))?;
+    let text = decode(&bytes).map_err(damaged)?;
     let SplitFile { test } =
         serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-    let classes = test.iter().map(|(_, label, _)| label + 1).max().unwrap_or(0);
-    if classes == 0 || classes > test.len() {
-        return Err(damaged(format!("its `test` has {} images of {classes} classes", test.len())));
-    }
+    let largest = test.iter().map(|(_, label, _)| *label).max();
+    let Some(classes) = largest.filter(|label| *label < test.len()).map(|label| label + 1) else {
+        return Err(damaged(format!(
+            "its `test` has {} images and labels up to {}",
+            test.len(),
+            largest.unwrap_or(0)
+        )));
+    };
     let mut names = vec![None; classes];
     let mut entries = Vec::with_capacity(test.len());
     for (path, label, name) in test {
@@ -149,5 +156,11 @@ fn read_split(file: PathBuf) -> Result<TestList, FolderError> {
     }
     let names: Option<Vec<String>> = names.into_iter().collect();
     let names = names.ok_or_else(|| damaged("some labels have no images".to_owned()))?;
+    if let Some((one, other)) = duplicate(&names) {
+        return Err(damaged(format!("its classes {one} and {other} are the same to CLIP")));
+    }
+    if let Some(class) = names.iter().position(|name| name.trim().is_empty()) {
+        return Err(damaged(format!("the name of class {class} is empty")));
+    }
     Ok(TestList { entries, names, file: Some(file) })
 }

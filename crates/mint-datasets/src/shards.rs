@@ -21,17 +21,23 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// A longer text is not a class.
 const LONGEST_LABEL: u64 = 4096;
 
-/// The tar files that a path stands for: itself, or those in a folder, sorted.
+/// The tar files that a path stands for: itself, or those below a folder, sorted.
 pub(crate) fn tar_files(path: &Path) -> Result<Vec<PathBuf>, ListError> {
     let error = |source| ListError::Read { file: path.to_owned(), source };
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(error)? {
-        let file = entry.map_err(error)?.path();
-        if file.extension().is_some_and(|ending| ending == "tar") {
-            files.push(file);
+    let mut open = vec![path.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            let name = entry.file_name().to_string_lossy().to_lowercase();
+            if entry.file_type().map_err(error)?.is_dir() {
+                open.push(entry.path());
+            } else if [".tar", ".tar.gz", ".tgz"].iter().any(|ending| name.ends_with(ending)) {
+                files.push(entry.path());
+            }
         }
     }
     files.sort();
@@ -49,7 +55,9 @@ pub(crate) fn open(path: &Path, class_names: Option<Vec<String>>) -> Result<Imag
     let mut entries = Vec::new();
     let mut incomplete = 0;
     for file in &files {
-        let shard = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let below = file.strip_prefix(path).ok().filter(|below| !below.as_os_str().is_empty());
+        let shard = below.map_or_else(|| file.file_name().unwrap_or_default(), |it| it.as_os_str());
+        let shard = shard.to_string_lossy().into_owned();
         for (key, sample) in samples(file)? {
             match (sample.picture, sample.number.or(sample.name)) {
                 (Some(picture), Some(label)) => {
@@ -122,10 +130,14 @@ fn samples(file: &Path) -> Result<BTreeMap<String, Sample>, ListError> {
     for entry in archive.entries_with_seek().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
         end = (entry.raw_file_position() + entry.size()).next_multiple_of(BLOCK);
-        if !entry.header().entry_type().is_file() {
+        let kind = entry.header().entry_type();
+        let path = entry.path().map_err(damaged)?.into_owned();
+        if kind.is_hard_link() || kind.is_symlink() {
+            return Err(form(format!("`{}` is a link", path.display())));
+        }
+        if !kind.is_file() {
             continue;
         }
-        let path = entry.path().map_err(damaged)?.into_owned();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // What lies between the first and the last dot tells samples of one key apart.
         let Some((stem, endings)) = name.split_once('.') else { continue };

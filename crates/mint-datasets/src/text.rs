@@ -1,6 +1,10 @@
 //! Text files of users: encodings and delimiters.
 
-/// Text files of Windows start with a byte order mark, and some are UTF-16.
+/// The text of a file. Those of Windows start with a byte order mark, and some are UTF-16.
+///
+/// # Errors
+///
+/// What is wrong, with the line, if it is in another encoding than UTF-8, or UTF-16 with a mark.
 pub fn decode(bytes: &[u8]) -> Result<String, String> {
     let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|&pair| unit(pair)).collect();

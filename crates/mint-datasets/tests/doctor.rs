@@ -97,27 +97,48 @@ fn other_folders_and_numbers_of_v2_are_layout_errors() {
 
 #[test]
 fn images_that_lie_too_deep_are_moved_up_and_nothing_is_overwritten() {
-    for (set, place, file) in [
-        (TestSet::ImageNetR, "imagenet-r", "n01443537/a.jpg"),
-        (TestSet::FineGrained(FineGrained::Pets), "oxford_pets/images", "Abyssinian_201.jpg"),
+    let pets = TestSet::FineGrained(FineGrained::Pets);
+    for (set, place, wrapper, file) in [
+        (TestSet::ImageNetR, "imagenet-r", "imagenet-r", "n01443537/a.jpg"),
+        (TestSet::ImageNetR, "imagenet-r", "Images", "n01443537/a.jpg"),
+        (pets, "oxford_pets/images", "images", "Abyssinian_201.jpg"),
     ] {
         let data = TempDir::new().expect("a folder");
         let outer = data.path().join(place);
-        write(outer.join("copy").join(file), &picture(1));
+        write(outer.join(wrapper).join(file), &picture(1));
         let found = examine(set, data.path(), |_| {}).expect("it is nearly there");
         assert!(found.findings[0].message.contains("one folder too deep"), "{found:?}");
         let moves = nested(set, data.path()).expect("it is nested").moves().expect("free places");
         make(&moves).expect("they can be made");
-        assert!(outer.join(file).is_file() && !outer.join("copy").exists());
+        assert!(outer.join(file).is_file() && !outer.join(wrapper).exists());
         assert_eq!(set.find(data.path()).expect("it is there").folder(), Some(&*outer));
     }
     let data = TempDir::new().expect("a folder");
-    write(data.path().join("imagenet-r/inner/n01443537/a.jpg"), &picture(1));
-    write(data.path().join("imagenet-r/inner/README.txt"), b"theirs");
+    write(data.path().join("imagenet-r/imagenet-r/n01443537/a.jpg"), &picture(1));
+    write(data.path().join("imagenet-r/imagenet-r/README.txt"), b"theirs");
     write(data.path().join("imagenet-r/README.txt"), b"mine");
     let nested = nested(TestSet::ImageNetR, data.path()).expect("it is nested");
     let message = nested.moves().expect_err("a place is taken").to_string();
     assert!(message.contains("already exists"), "{message}");
+}
+
+#[test]
+fn folders_that_belong_to_others_stay_where_they_are() {
+    let data = TempDir::new().expect("a folder");
+    let of = |set: TestSet| nested(set, data.path());
+    // A training part, another set inside, and a copy that somebody keeps.
+    write(data.path().join("imagenet/train/n01440764/a.jpg"), &picture(1));
+    write(data.path().join("imagenet/imagenet-r/n01443537/a.jpg"), &picture(1));
+    write(data.path().join("imagenet-r/copy/n01443537/a.jpg"), &picture(1));
+    assert_eq!((of(TestSet::ImageNet), of(TestSet::ImageNetR)), (None, None));
+    #[cfg(unix)]
+    {
+        let elsewhere = TempDir::new().expect("a folder");
+        write(elsewhere.path().join("n01443537/a.jpg"), &picture(1));
+        let link = data.path().join("imagenet-r/imagenet-r");
+        std::os::unix::fs::symlink(elsewhere.path(), link).expect("a link");
+        assert_eq!(of(TestSet::ImageNetR), None);
+    }
 }
 
 #[test]

@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -25,7 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::CachePrecision;
 use crate::run_info::{Versions, WeightsInfo, hex};
-use crate::write_whole::write_whole;
+use crate::write_whole::{partial_name, write_whole};
 
 /// Name of the file that states what a group depends on.
 const GROUP_FILE: &str = "group.json";
@@ -242,7 +241,7 @@ impl ViewCache {
         let bytes = safetensors::serialize([(TENSOR, tensor)], Some(metadata));
         let bytes = bytes.map_err(io::Error::other)?;
         // Not synced: what a power cut damages is noticed by its checksum.
-        let partial = path.with_extension(format!("{}.partial", process::id()));
+        let partial = partial_name(path);
         fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
         let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path));
         if written.is_err() {

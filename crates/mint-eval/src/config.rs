@@ -115,7 +115,7 @@ pub enum ImageOrder {
 /// A text that is not an order of images.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not an order of images; orders are `shuffled`, `file`, `classes`, and `dirichlet:0.1` with any number above 0"
+    "`{0}` is not an order of images; orders are `shuffled`, `file`, `classes`, and `dirichlet:0.1` with any number above 0, up to a million"
 )]
 pub struct UnknownOrder(String);
 
@@ -142,7 +142,7 @@ impl FromStr for ImageOrder {
             "classes" => Ok(Self::Classes),
             _ => {
                 let number = text.strip_prefix("dirichlet:").ok_or_else(unknown)?.parse().ok();
-                let number = number.filter(|number: &f64| number.is_finite() && *number > 0.0);
+                let number = number.filter(|number: &f64| *number > 0.0 && *number <= 1e6);
                 number.map(Self::Dirichlet).ok_or_else(unknown)
             }
         }

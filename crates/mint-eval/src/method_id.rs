@@ -68,6 +68,20 @@ impl MethodId {
         self.entry().2
     }
 
+    /// Whether images are compared with texts that a setting chooses.
+    pub fn has_fixed_texts(self) -> bool {
+        match self {
+            Self::Coop | Self::Cocoop | Self::Maple | Self::Tpt | Self::Mint => false,
+            Self::Clip
+            | Self::Ensemble
+            | Self::Sar
+            | Self::Mta
+            | Self::Zero
+            | Self::Tda
+            | Self::Vte => true,
+        }
+    }
+
     fn entry(self) -> (Self, &'static str, &'static str) {
         METHODS.into_iter().find(|&(id, ..)| id == self).expect("the table has every method")
     }

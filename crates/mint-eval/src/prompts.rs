@@ -1,17 +1,20 @@
 //! Prompts that were trained elsewhere, checked against the model that is to use them.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use mint_clip::burn::tensor::{Tensor, TensorData};
 use mint_clip::weights::{LearnedPrompts, Maple, MetaNet, StoredLinear};
 use mint_clip::{Clip, Tokenizer, WeightsError};
+use mint_datasets::decode_text;
 use mint_tuner::{ClassTextLists, CocoopPrompts, CoupledPrompt, MaplePrompts, MethodError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::Normal;
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::config::ContextStart;
 
@@ -121,23 +124,56 @@ const RANDOM_CONTEXT_VECTORS: usize = 4;
 ///
 /// If the file cannot be read, has another form, or a class has no texts.
 pub fn read_class_texts(file: &Path) -> Result<ClassTextLists, PromptsError> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Texts {
-        Many(Vec<String>),
-        One(String),
-    }
     let name = || file.display().to_string();
-    let text = std::fs::read_to_string(file)
-        .map_err(|source| PromptsError::ReadTexts { file: name(), source })?;
-    let lists: BTreeMap<String, Texts> = serde_json::from_str(&text)
+    let bytes =
+        std::fs::read(file).map_err(|source| PromptsError::ReadTexts { file: name(), source })?;
+    let unusable =
+        |reason| PromptsError::Texts { file: name(), source: MethodError::Config(reason) };
+    let text = decode_text(&bytes).map_err(unusable)?;
+    let Entries(entries) = serde_json::from_str(&text)
         .map_err(|source| PromptsError::TextsForm { file: name(), source })?;
-    let lists = lists.into_iter().map(|(class, texts)| match texts {
-        Texts::Many(texts) => (class, texts),
-        Texts::One(text) => (class, vec![text]),
-    });
-    ClassTextLists::new(lists.collect())
-        .map_err(|source| PromptsError::Texts { file: name(), source })
+    let text_of = |value: Value| match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    };
+    let texts_of = |(class, value): (String, Value)| {
+        let texts = match value {
+            Value::Array(texts) => texts.into_iter().map(text_of).collect(),
+            other => text_of(other).map(|text| vec![text]),
+        };
+        let wrong = || format!("the class `{class}` has neither a text nor a list of texts");
+        let texts: Vec<String> = texts.ok_or_else(|| unusable(wrong()))?;
+        Ok((class, texts))
+    };
+    let lists = entries.into_iter().map(texts_of).collect::<Result<Vec<_>, PromptsError>>()?;
+    ClassTextLists::new(lists).map_err(|source| PromptsError::Texts { file: name(), source })
+}
+
+/// The entries of a JSON object, those with the same key too.
+struct Entries(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Entries;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object from class names to texts")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(All)
+    }
 }
 
 impl StartContext {

@@ -2,13 +2,24 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A name beside a file for what is not yet whole, which no other process or thread uses.
+pub(crate) fn partial_name(path: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}-{count}.partial", process::id()));
+    name.into()
+}
 
 /// Writes a temporary file and renames it, so that the file is always whole, after a power cut
-/// too. Nothing is left of a file that cannot be written.
+/// too. Nothing is left of a file that cannot be written. Several processes may write one file: the
+/// last one stays.
 pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
+    let partial = partial_name(path);
     let write = || -> io::Result<()> {
         let mut file = File::create(&partial)?;
         file.write_all(contents)?;

@@ -130,12 +130,17 @@ impl ClassTextLists {
     ///
     /// # Errors
     ///
-    /// If a class has no texts, or two names are the same.
-    pub fn new(lists: BTreeMap<String, Vec<String>>) -> Result<Self, MethodError> {
+    /// If a class has no texts or an empty one, or two names are the same.
+    pub fn new(
+        lists: impl IntoIterator<Item = (String, Vec<String>)>,
+    ) -> Result<Self, MethodError> {
         let mut texts = BTreeMap::new();
         for (name, list) in lists {
-            if list.iter().all(|text| text.trim().is_empty()) {
+            if list.is_empty() {
                 return Err(MethodError::Config(format!("the class `{name}` has no texts")));
+            }
+            if list.iter().any(|text| text.trim().is_empty()) {
+                return Err(MethodError::Config(format!("the class `{name}` has an empty text")));
             }
             if texts.insert(plain(&name), list).is_some() {
                 return Err(MethodError::Config(format!("the class `{name}` has texts twice")));

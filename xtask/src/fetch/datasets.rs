@@ -1,12 +1,12 @@
 //! Test sets: their archives fetched or taken, checked, and unpacked to where they are looked for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::download::{Downloader, State, Wanted};
 use super::unpack::{Unpacked, unpack};
@@ -59,13 +59,8 @@ pub struct Archive {
     by_hand: Option<String>,
 }
 
-/// What is known of an archive that was unpacked.
-#[derive(Debug, Serialize, Deserialize)]
-struct Marker {
-    files: u64,
-    /// Folders and files with them, below the folder that the archive was unpacked into.
-    roots: BTreeSet<PathBuf>,
-}
+/// The files of an archive that was unpacked, below the folder, with their sizes.
+type Files = BTreeMap<String, u64>;
 
 /// The archives of a set by the name that was typed.
 pub fn archives(name: &str) -> anyhow::Result<Vec<Archive>> {
@@ -133,23 +128,25 @@ impl Archive {
     pub fn fetch(&self, args: &DatasetsArgs, downloader: &Downloader) -> anyhow::Result<String> {
         let marker = args.into.join("archives").join(format!("{}.unpacked.json", self.name));
         let folder = args.into.join(&self.into);
-        if let Some(Marker { files, roots }) = read_marker(&marker)? {
-            let found = count_files(roots.iter().map(|root| folder.join(root)).collect())?;
-            if found < files {
+        if let Some(files) = read_marker(&marker)? {
+            let missing = missing(&folder, &files);
+            if let Some(first) = missing.first() {
                 bail!(
-                    "`{}` has {found} files and had {files}; remove `{}` and fetch the set again",
+                    "{} of {} files of `{}` are missing or changed, such as `{first}`; remove `{}` and fetch the set again",
+                    missing.len(),
+                    files.len(),
                     folder.display(),
                     marker.display()
                 );
             }
-            return Ok(format!("`{}` is in place ({files} files)", folder.display()));
+            return Ok(format!("`{}` is in place ({} files)", folder.display(), files.len()));
         }
         if args.verify_only {
             bail!("`{}` was not unpacked; leave `--verify-only` out to fetch it", folder.display());
         }
         let (file, checked) = self.obtain(args, downloader)?;
-        let Unpacked { files, earlier, roots } = unpack(&file, self.inner.as_deref(), &folder)?;
-        write_marker(&marker, &Marker { files, roots })?;
+        let Unpacked { files, earlier } = unpack(&file, self.inner.as_deref(), &folder)?;
+        write_marker(&marker, &files)?;
         if args.from.is_none() && !args.keep_archives {
             fs::remove_file(&file)
                 .with_context(|| format!("cannot remove `{}`", file.display()))?;
@@ -158,7 +155,8 @@ impl Archive {
             0 => String::new(),
             earlier => format!(", {earlier} of them by an earlier attempt"),
         };
-        Ok(format!("`{}` ({checked}): {files} files in `{}`{earlier}", self.name, folder.display()))
+        let (name, count) = (&self.name, files.len());
+        Ok(format!("`{name}` ({checked}): {count} files in `{}`{earlier}", folder.display()))
     }
 
     /// The archive as a file, and how it is known to be the right one.
@@ -223,7 +221,7 @@ impl Archive {
     }
 }
 
-fn read_marker(file: &Path) -> anyhow::Result<Option<Marker>> {
+fn read_marker(file: &Path) -> anyhow::Result<Option<Files>> {
     match fs::read_to_string(file) {
         Ok(text) => serde_json::from_str(&text)
             .map(Some)
@@ -233,28 +231,50 @@ fn read_marker(file: &Path) -> anyhow::Result<Option<Marker>> {
     }
 }
 
-fn write_marker(file: &Path, marker: &Marker) -> anyhow::Result<()> {
+fn write_marker(file: &Path, files: &Files) -> anyhow::Result<()> {
     let partial = file.with_extension("partial");
     let write = || {
         fs::create_dir_all(file.parent().unwrap_or(Path::new("")))?;
-        fs::write(&partial, serde_json::to_string(marker)?)?;
+        fs::write(&partial, serde_json::to_string(files)?)?;
         fs::rename(&partial, file)
     };
     write().with_context(|| format!("cannot write `{}`", file.display()))
 }
 
-/// Files among and below some paths; those that are missing count for none.
-fn count_files(mut open: Vec<PathBuf>) -> anyhow::Result<u64> {
-    let mut files = 0;
-    while let Some(path) = open.pop() {
-        let read = || format!("cannot read the folder `{}`", path.display());
-        if path.is_file() {
-            files += 1;
-        } else if path.is_dir() {
-            for entry in fs::read_dir(&path).with_context(read)? {
-                open.push(entry.with_context(read)?.path());
+/// Files that are not in place with their size, nor in another folder: repairs move them, as
+/// ImageNet's images into class folders.
+fn missing<'a>(folder: &Path, files: &'a Files) -> Vec<&'a str> {
+    let is_there = |name: &str, size: u64| {
+        fs::metadata(folder.join(name)).is_ok_and(|file| file.is_file() && file.len() == size)
+    };
+    let mut missing: Vec<(&str, u64)> =
+        files.iter().map(|(name, size)| (name.as_str(), *size)).collect();
+    missing.retain(|(name, size)| !is_there(name, *size));
+    if !missing.is_empty() {
+        let elsewhere = names_below(folder);
+        let moved = |name: &str, size: u64| {
+            let name = name.rsplit('/').next().unwrap_or(name);
+            elsewhere.contains(&(name.to_owned(), size))
+        };
+        missing.retain(|(name, size)| !moved(name, *size));
+    }
+    missing.into_iter().map(|(name, _)| name).collect()
+}
+
+/// Names and sizes of all files below a folder; what cannot be read has none.
+fn names_below(folder: &Path) -> HashSet<(String, u64)> {
+    let mut names = HashSet::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(kind) if kind.is_dir() => open.push(entry.path()),
+                Ok(kind) => {
+                    names.insert((entry.file_name().to_string_lossy().into_owned(), kind.len()));
+                }
+                Err(_) => {}
             }
         }
     }
-    Ok(files)
+    names
 }

@@ -1,32 +1,44 @@
 //! Unpacks archives of test sets: nothing is written outside the folder, links are never made, and
 //! an interrupted unpacking continues.
 
-use std::collections::BTreeSet;
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, bail};
 use flate2::read::MultiGzDecoder;
 use zip::ZipArchive;
 
 /// Most files of an archive; ImageNet-C's largest has 1,000,000.
-const MOST_FILES: u64 = 3_000_000;
+const MOST_FILES: usize = 3_000_000;
 /// Most folders above a file.
 const DEEPEST: usize = 12;
 /// Bytes that an archive may unpack to: this many times its own, and as many more.
 const MOST_TIMES: u64 = 4;
 const MOST_MORE: u64 = 16 << 20;
 
+/// Bytes of the name of a tar file's member, with what else is said of it.
+const LONGEST_HEADER: u64 = 64 << 10;
+/// Larger files are written again and not compared with those of an earlier attempt.
+const COMPARED: u64 = 64 << 20;
+/// What may follow the end of a tar file: other programs fill up to larger blocks.
+const LONGEST_END: u64 = 64 << 20;
+/// The end of a file's name while it is written.
+const PARTIAL: &str = ".mint-partial";
+
+/// Where this program keeps what it knows of archives.
+const RESERVED: &str = "archives";
+
 /// What was unpacked.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Unpacked {
-    /// Files that are in place now.
-    pub files: u64,
+    /// Files that are in place now, below the folder, with their sizes.
+    pub files: BTreeMap<String, u64>,
     /// Those of them that an earlier attempt had written.
     pub earlier: u64,
-    /// The first parts of their paths.
-    pub roots: BTreeSet<PathBuf>,
 }
 
 /// Unpacks a tar, tar.gz or zip archive into a folder, told apart by its first bytes.
@@ -55,7 +67,7 @@ pub fn unpack(archive: &Path, inner: Option<&str>, folder: &Path) -> anyhow::Res
     } else {
         unpack_tar(start, reader, &mut target).with_context(what)?;
     }
-    if target.unpacked.files == 0 {
+    if target.unpacked.files.is_empty() {
         bail!("`{}` has no files", archive.display());
     }
     Ok(target.unpacked)
@@ -63,7 +75,14 @@ pub fn unpack(archive: &Path, inner: Option<&str>, folder: &Path) -> anyhow::Res
 
 fn unpack_tar(start: &[u8], reader: impl Read, target: &mut Target<'_>) -> anyhow::Result<()> {
     if start.starts_with(&[0x1f, 0x8b]) {
-        return unpack_entries(MultiGzDecoder::new(reader), target);
+        let mut decoder = MultiGzDecoder::new(reader);
+        unpack_entries(&mut decoder, target)?;
+        // The checksum is compared at the end of the stream.
+        let rest = io::copy(&mut (&mut decoder).take(LONGEST_END), &mut io::sink())?;
+        if rest == LONGEST_END {
+            bail!("more follows the end of the tar file than should");
+        }
+        return Ok(());
     }
     if start.get(257..262) != Some(b"ustar") && start.first() != Some(&0) {
         bail!("it is not a tar, tar.gz or zip archive");
@@ -72,9 +91,17 @@ fn unpack_tar(start: &[u8], reader: impl Read, target: &mut Target<'_>) -> anyho
 }
 
 fn unpack_entries(reader: impl Read, target: &mut Target<'_>) -> anyhow::Result<()> {
-    let mut archive = tar::Archive::new(reader);
-    for entry in archive.entries()? {
+    let state = Rc::new(Watched::default());
+    let mut archive = tar::Archive::new(WatchedReader { reader, state: state.clone() });
+    let mut entries = archive.entries()?;
+    // What was not read of the entry before is read on the way to the next one.
+    let mut unread = 0;
+    loop {
+        state.allowed.set(unread + LONGEST_HEADER);
+        let Some(entry) = entries.next() else { break };
         let entry = entry?;
+        state.allowed.set(entry.size() + LONGEST_HEADER);
+        unread = entry.size();
         let path = entry.path()?.into_owned();
         let kind = entry.header().entry_type();
         if kind.is_dir() {
@@ -87,7 +114,41 @@ fn unpack_entries(reader: impl Read, target: &mut Target<'_>) -> anyhow::Result<
             bail!("`{}` is not a file or a folder", path.display());
         }
     }
+    // An archive ends with empty blocks: without them it was cut off, perhaps between two members.
+    if state.zeros.get() < 512 {
+        bail!("it is cut off: its end is missing");
+    }
     Ok(())
+}
+
+/// What is known of the bytes that were read of a tar file.
+#[derive(Debug, Default)]
+struct Watched {
+    /// Bytes that may be read before the next entry: what comes as a name goes into memory.
+    allowed: Cell<u64>,
+    /// Zeros at the end of what was read.
+    zeros: Cell<u64>,
+}
+
+/// Hands bytes on, and watches them.
+struct WatchedReader<R> {
+    reader: R,
+    state: Rc<Watched>,
+}
+
+impl<R: Read> Read for WatchedReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        let Watched { allowed, zeros } = &*self.state;
+        match allowed.get().checked_sub(read as u64) {
+            Some(rest) => allowed.set(rest),
+            None => return Err(io::Error::other("the name of a member is too long")),
+        }
+        let at_end = buffer[..read].iter().rev().take_while(|byte| **byte == 0).count();
+        let before = if at_end == read { zeros.get() } else { 0 };
+        zeros.set(before + at_end as u64);
+        Ok(read)
+    }
 }
 
 fn unpack_zip(
@@ -170,8 +231,15 @@ impl<'a> Target<'a> {
         Ok(place)
     }
 
-    fn write(&mut self, path: &Path, size: u64, contents: impl Read) -> anyhow::Result<()> {
+    fn write(&mut self, path: &Path, size: u64, mut contents: impl Read) -> anyhow::Result<()> {
         let place = self.place(path)?;
+        let below = place.strip_prefix(self.folder).unwrap_or(&place);
+        let Some(name) = below.to_str().map(str::to_owned) else {
+            bail!("the path `{}` is not UTF-8", path.display());
+        };
+        if name.is_empty() || name.ends_with(PARTIAL) || below.starts_with(RESERVED) {
+            bail!("`{}` is no name of an image", path.display());
+        }
         if is_of_a_system(path) {
             return Ok(());
         }
@@ -181,34 +249,62 @@ impl<'a> Target<'a> {
                 path.display()
             )
         })?;
-        self.unpacked.files += 1;
-        if let Ok(below) = place.strip_prefix(self.folder)
-            && let Some(root) = below.components().next()
-        {
-            self.unpacked.roots.insert(root.as_os_str().into());
-        }
-        if self.unpacked.files > MOST_FILES {
+        let is_new = self.unpacked.files.insert(name, size).is_none();
+        if self.unpacked.files.len() > MOST_FILES {
             bail!("it has more than {MOST_FILES} files");
         }
-        if fs::symlink_metadata(&place).is_ok_and(|kind| kind.is_file() && kind.len() == size) {
-            self.unpacked.earlier += 1;
-            return Ok(());
+        let is_written = put(&place, size, &mut contents)
+            .with_context(|| format!("cannot write `{}`", place.display()))?;
+        self.unpacked.earlier += u64::from(is_new && !is_written);
+        Ok(())
+    }
+}
+
+/// Writes a file in its place, unless it is there with these contents; says whether it was written.
+fn put(place: &Path, size: u64, contents: &mut impl Read) -> io::Result<bool> {
+    let is_as_large =
+        fs::symlink_metadata(place).is_ok_and(|kind| kind.is_file() && kind.len() == size);
+    let mut known = None;
+    if is_as_large && size <= COMPARED {
+        let mut bytes = Vec::new();
+        read_whole(contents, size, &mut bytes)?;
+        if fs::read(place)? == bytes {
+            return Ok(false);
         }
-        let write = || -> io::Result<()> {
-            if let Some(folder) = place.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            let mut name = place.file_name().unwrap_or_default().to_owned();
-            name.push(".partial");
-            let partial = place.with_file_name(name);
-            let copied = io::copy(&mut contents.take(size), &mut File::create(&partial)?)?;
-            if copied != size {
-                fs::remove_file(&partial)?;
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            fs::rename(&partial, &place)
-        };
-        write().with_context(|| format!("cannot write `{}`", place.display()))
+        known = Some(bytes);
+    }
+    if let Some(folder) = place.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut name = place.file_name().unwrap_or_default().to_owned();
+    name.push(PARTIAL);
+    let partial = place.with_file_name(name);
+    // Never through a link that lies there.
+    match fs::remove_file(&partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::options().write(true).create_new(true).open(&partial)?;
+    let written = match known {
+        Some(bytes) => file.write_all(&bytes),
+        None => read_whole(contents, size, &mut file),
+    };
+    if written.is_err() {
+        // The error that is told is the first one.
+        let _ = fs::remove_file(&partial);
+    }
+    written.and_then(|()| fs::rename(&partial, place)).map(|()| true)
+}
+
+/// Copies `size` bytes and reads the end after them, where checksums are compared.
+fn read_whole(contents: &mut impl Read, size: u64, into: &mut impl Write) -> io::Result<()> {
+    let copied = io::copy(&mut contents.take(size), into)?;
+    if copied != size {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    match contents.read(&mut [0])? {
+        0 => Ok(()),
+        _ => Err(io::Error::other("it is longer than it says")),
     }
 }
 
@@ -233,14 +329,12 @@ fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use flate2::Compression;
     use flate2::write::GzEncoder;
     use tar::{Builder, EntryType, Header};
     use tempfile::TempDir;
-    use zip::ZipWriter;
     use zip::write::SimpleFileOptions;
+    use zip::{CompressionMethod, ZipWriter};
 
     use super::*;
 
@@ -329,14 +423,15 @@ mod tests {
         {
             let place = Place::new();
             let first = place.unpack(archive, inner).expect("a good archive");
-            let roots = || [PathBuf::from("a")].into();
-            assert_eq!(first, Unpacked { files: 2, earlier: 0, roots: roots() });
+            let files: BTreeMap<String, u64> =
+                [("a/x.jpg".to_owned(), 7), ("a/y.jpg".to_owned(), 7)].into();
+            assert_eq!(first, Unpacked { files: files.clone(), earlier: 0 });
             assert_eq!(place.files(), ["set/a/x.jpg", "set/a/y.jpg"]);
-            // As a kill in the middle of a file leaves it.
-            fs::write(place.0.path().join("set/a/y.jpg"), "ano").expect("a file");
-            fs::write(place.0.path().join("set/a/y.jpg.partial"), "an").expect("a file");
+            // As a kill in the middle of a file leaves it; damage of the same size is seen as well.
+            fs::write(place.0.path().join("set/a/y.jpg"), "anoXher").expect("a file");
+            fs::write(place.0.path().join("set/a/y.jpg.mint-partial"), "an").expect("a file");
             let again = place.unpack(archive, inner).expect("a good archive");
-            assert_eq!(again, Unpacked { files: 2, earlier: 1, roots: roots() });
+            assert_eq!(again, Unpacked { files, earlier: 1 });
             let text = fs::read_to_string(place.0.path().join("set/a/y.jpg")).expect("a file");
             assert_eq!(text, "another");
             assert_eq!(place.files().len(), 2, "no temporary file stays");
@@ -350,6 +445,25 @@ mod tests {
         let twice = gz(&gz(&tar_of(&[(FILE, "x.jpg", b"picture")])));
         let mut shorter = tar_of(&[(FILE, "x.jpg", &[7; 4000])]);
         shorter.truncate(2000);
+        let mut between = tar_of(&[(FILE, "x.jpg", b"x"), (FILE, "y.jpg", b"y")]);
+        between.truncate(1024);
+        let mut checksum = gz(&tar_of(&[(FILE, "x.jpg", b"picture")]));
+        let place = checksum.len() - 8;
+        checksum[place] ^= 1;
+        let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        let mut writer = ZipWriter::new(io::Cursor::new(Vec::new()));
+        writer.start_file("x.jpg", stored).expect("memory");
+        writer.write_all(b"picture").expect("memory");
+        let mut flipped = writer.finish().expect("memory").into_inner();
+        let place = flipped.windows(7).position(|part| part == b"picture").expect("it is there");
+        flipped[place] = b'P';
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::GNULongName);
+        header.set_size(1 << 20);
+        header.set_cksum();
+        let mut builder = Builder::new(Vec::new());
+        builder.append(&header, &vec![b'a'; 1 << 20][..]).expect("memory");
+        let long = builder.into_inner().expect("memory");
         for (what, archive, problem) in [
             ("absolute", tar_of(&[(FILE, "/tmp/mint-escape", b"x")]), "leads out"),
             ("above", tar_of(&[(FILE, "../mint-escape", b"x")]), "leads out"),
@@ -366,6 +480,12 @@ mod tests {
             ("deep", tar_of(&[(FILE, &deep, b"x")]), "folders deep"),
             ("packed twice", twice, "cannot unpack"),
             ("cut off", shorter, "cannot unpack"),
+            ("cut off between members", between, "cut off"),
+            ("wrong checksum", checksum, "cannot unpack"),
+            ("wrong checksum in a zip", flipped, "cannot unpack"),
+            ("long name", long, "too long"),
+            ("the folder itself", tar_of(&[(FILE, ".", b"x")]), "no name"),
+            ("the records", tar_of(&[(FILE, "archives/x.json", b"x")]), "no name"),
             ("empty", tar_of(&[]), "has no files"),
             ("a web page", b"<!DOCTYPE html>".to_vec(), "not a tar"),
         ] {
@@ -390,6 +510,16 @@ mod tests {
         let error = place.unpack(&archive, None).expect_err("the folder is a link");
         assert!(format!("{error:#}").contains("is a link"), "{error:#}");
         assert_eq!(fs::read_dir(elsewhere.path()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn a_member_that_comes_twice_is_one_file_and_the_later_one() {
+        let place = Place::new();
+        let archive =
+            tar_of(&[(FILE, "a.png", b"one"), (FILE, "b", b"b"), (FILE, "a.png", b"two")]);
+        let unpacked = place.unpack(&archive, None).expect("a good archive");
+        assert_eq!(unpacked.files.len(), 2);
+        assert_eq!(fs::read(place.0.path().join("set/a.png")).expect("a file"), b"two");
     }
 
     #[test]

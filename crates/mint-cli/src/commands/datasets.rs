@@ -176,38 +176,53 @@ fn remedy(set: TestSet, data: &Path) -> Option<&'static str> {
 
 /// Makes the repairs that lose nothing, or says what they would be.
 fn mend(set: TestSet, doctor: &DoctorArgs) -> anyhow::Result<()> {
-    let found = set.find(&doctor.place.data);
-    let flat = match &found {
-        Err(FolderError::Flat { folder, .. }) => Some(folder.clone()),
-        // Some may have been sorted before.
-        Ok(found) => found.folder().map(Path::to_owned),
-        Err(_) => None,
-    };
-    let moves = match (nested(set, &doctor.place.data), flat, &doctor.labels) {
-        (Some(nested), ..) if found.is_err() => nested.moves()?,
-        (_, Some(folder), Some(labels)) if set == TestSet::ImageNet => {
-            sorted_into_classes(&folder, &read_ground_truth(labels)?)?
+    // What was sorted may lie a folder too deep.
+    for _ in 0..2 {
+        let moves = moves(set, doctor)?;
+        if moves.is_empty() {
+            break;
         }
-        (_, Some(_), None) if set == TestSet::ImageNet && found.is_err() => {
-            output::note(
-                "note: ImageNet's images can be sorted into class folders with `--labels FILE` (the devkit, `valprep.sh`, or a list of synsets)",
-            );
-            Vec::new()
+        move_all(set, &moves, doctor.dry_run)?;
+        if doctor.dry_run {
+            break;
         }
-        _ => Vec::new(),
-    };
-    if moves.is_empty() {
-        return Ok(());
     }
+    Ok(())
+}
+
+/// What is to be moved next; nothing if a set is as it should be, or cannot be mended.
+fn moves(set: TestSet, doctor: &DoctorArgs) -> anyhow::Result<Vec<Move>> {
+    let data = &doctor.place.data;
+    match set.find(data) {
+        Err(FolderError::Flat { folder, .. }) if set == TestSet::ImageNet => {
+            let Some(labels) = &doctor.labels else {
+                output::note(
+                    "note: ImageNet's images can be sorted into class folders with `--labels FILE` (the devkit, `valprep.sh`, or a list of synsets)",
+                );
+                return Ok(Vec::new());
+            };
+            Ok(sorted_into_classes(&folder, &read_ground_truth(labels)?)?)
+        }
+        // Of a list some may have been moved before.
+        found => match nested(set, data) {
+            Some(nested) if found.is_err() || matches!(set, TestSet::FineGrained(_)) => {
+                Ok(nested.moves()?)
+            }
+            _ => Ok(Vec::new()),
+        },
+    }
+}
+
+fn move_all(set: TestSet, moves: &[Move], dry_run: bool) -> anyhow::Result<()> {
     for Move { from, to } in moves.iter().take(3) {
         output::note(&format!("move `{}` to `{}`", from.display(), to.display()));
     }
     let count = output::counted(moves.len() as u64, "move");
-    if doctor.dry_run {
+    if dry_run {
         output::note(&format!("{}: {count} would be made", set.title()));
         return Ok(());
     }
-    make(&moves).with_context(|| format!("{} was mended in part", set.title()))?;
+    make(moves).with_context(|| format!("{} was mended in part", set.title()))?;
     output::note(&format!("{}: {count} made", set.title()));
     Ok(())
 }

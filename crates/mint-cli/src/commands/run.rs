@@ -16,7 +16,7 @@ use mint_eval::{
 };
 use mint_report::{TableStyle, table};
 
-use crate::args::{RunArgs, TableFormat};
+use crate::args::{RunArgs, TableFormat, TextsArg};
 use crate::demo;
 use crate::interrupt::{Interrupt, exit_code};
 use crate::model::Model;
@@ -87,7 +87,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     };
     let mut config = with_run_options(args, resolve_config(&args.model, start)?)?;
     if config.official_food101 {
-        sets = sets.into_iter().map(ImageSet::with_official_food101).collect();
+        let sets_of = sets.into_iter().map(ImageSet::with_official_food101);
+        sets = sets_of.collect::<Result<_, _>>()?;
     }
     let mut images = 0;
     for set in &sets {
@@ -323,7 +324,15 @@ fn with_run_options(args: &RunArgs, mut config: RunConfig) -> anyhow::Result<Run
     config.order = args.order.unwrap_or(config.order);
     config.augmix = args.augmix.map_or(config.augmix, Into::into);
     config.official_food101 |= args.official_food101;
-    if let Some(texts) = args.texts {
+    // A file of texts is for methods to compare with.
+    let texts = args.texts.or(args.class_texts.as_ref().map(|_| TextsArg::ClassTexts));
+    if let Some(texts) = texts {
+        if args.class_texts.is_some() && texts != TextsArg::ClassTexts {
+            bail!("`--class-texts` is for `--texts class-texts`");
+        }
+        if !config.methods.iter().any(|method| method.has_fixed_texts()) {
+            bail!("`--texts` is for methods with fixed texts, and none of those that run has");
+        }
         config.texts = MethodTexts::all(texts.into());
     }
     let class_texts = args.class_texts.as_ref().or(config.class_texts.as_ref());
