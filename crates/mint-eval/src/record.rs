@@ -201,6 +201,8 @@ impl Record {
         rows: &[Row],
         usage: Option<&Usage>,
     ) -> Result<(), RecordError> {
+        // A process that found nothing left to do adds nothing.
+        let usage = usage.filter(|usage| usage.images > 0);
         let processes = self.earlier.iter().chain(usage).cloned().collect();
         let contents =
             RunFile { info: self.info.clone(), finished, rows: rows.to_vec(), processes };
