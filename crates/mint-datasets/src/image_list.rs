@@ -67,14 +67,16 @@ pub fn open_image_list(
     }
     let (class_names, labels) = labelled(path, &entries, class_names)?;
     let images = entries.into_iter().zip(labels);
+    let images: Vec<_> = images.map(|((path, _), label)| LabelledImage { path, label }).collect();
+    let repeated = LabelledImage::repeated(&images).map_err(form)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     Ok(ImageSet {
         id: name.clone(),
         title: name,
         test_set: None,
         class_names,
-        images: images.map(|((path, _), label)| LabelledImage { path, label }).collect(),
-        warnings: Vec::new(),
+        images,
+        warnings: Vec::from_iter(repeated),
         source: Source::Folder(folder_of(path)),
     })
 }

@@ -1,6 +1,7 @@
 //! Labelled images, wherever their bytes are.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,6 +39,27 @@ pub struct LabelledImage {
     pub path: PathBuf,
     /// Index of its class.
     pub label: usize,
+}
+
+impl LabelledImage {
+    /// A warning if files are listed more than once, which counts them more than once.
+    ///
+    /// # Errors
+    ///
+    /// If a file is listed with two classes.
+    pub(crate) fn repeated(images: &[Self]) -> Result<Option<String>, String> {
+        let mut labels = HashMap::new();
+        let mut repeats = 0;
+        for Self { path, label } in images {
+            match labels.insert(path, label) {
+                None => {}
+                Some(other) if other == label => repeats += 1,
+                Some(_) => return Err(format!("`{}` is listed with two classes", path.display())),
+            }
+        }
+        let warning = || format!("{repeats} of {} entries are repeated", images.len());
+        Ok((repeats > 0).then(warning))
+    }
 }
 
 /// Where the bytes of a set are.

@@ -56,7 +56,7 @@ pub(crate) fn find(set: FineGrained, data: &Path) -> Result<ImageSet, FolderErro
         Some(file) => read_split(file)?,
         None => TestList { entries: embedded, names: set.facts().names.clone(), file: None },
     };
-    Ok(open(test_set, root, cut, list))
+    open(test_set, root, cut, list)
 }
 
 /// Whether a folder has files of the set's list.
@@ -65,8 +65,9 @@ pub(crate) fn is_root(set: FineGrained, folder: &Path) -> bool {
 }
 
 /// What a set consists of, in the list's order.
-fn open(set: TestSet, root: &Path, cut: &str, list: TestList) -> ImageSet {
+fn open(set: TestSet, root: &Path, cut: &str, list: TestList) -> Result<ImageSet, FolderError> {
     let TestList { entries, names, file } = list;
+    let file = file.unwrap_or_default();
     let images: Vec<LabelledImage> = entries
         .into_iter()
         .map(|(path, label)| {
@@ -74,7 +75,9 @@ fn open(set: TestSet, root: &Path, cut: &str, list: TestList) -> ImageSet {
             LabelledImage { path, label }
         })
         .collect();
-    let mut warnings = Vec::new();
+    let repeated = LabelledImage::repeated(&images);
+    let repeated = repeated.map_err(|reason| FolderError::Split { file: file.clone(), reason })?;
+    let mut warnings = Vec::from_iter(repeated);
     let missing = images.iter().filter(|image| !root.join(&image.path).is_file()).count();
     if missing > 0 {
         warnings.push(format!("{missing} of {} images are missing", images.len()));
@@ -83,10 +86,9 @@ fn open(set: TestSet, root: &Path, cut: &str, list: TestList) -> ImageSet {
         warnings.push(format!("{} images where the set has {}", images.len(), set.n_images()));
     }
     if names != set.class_names() {
-        let file = file.unwrap_or_default();
         warnings.push(format!("the class names are those of `{}`", file.display()));
     }
-    ImageSet {
+    Ok(ImageSet {
         id: set.id().to_owned(),
         title: set.title(),
         test_set: Some(set),
@@ -94,7 +96,7 @@ fn open(set: TestSet, root: &Path, cut: &str, list: TestList) -> ImageSet {
         images,
         warnings,
         source: Source::Folder(root.to_owned()),
-    }
+    })
 }
 
 /// Paths that are spread over a list.

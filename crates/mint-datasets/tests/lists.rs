@@ -102,6 +102,16 @@ fn tar_files_that_are_cut_off_or_doubled_are_refused() {
 }
 
 #[test]
+fn files_that_are_listed_twice_are_told_and_two_classes_refused() {
+    let folder = TempDir::new().expect("a folder");
+    let set = open(folder.path(), "a.csv", "a.png,cat\nb.png,dog\na.png,cat\n").expect("a list");
+    assert_eq!(set.warnings, ["1 of 3 entries are repeated"]);
+    let list = "a.png,cat\nb.png,dog\na.png,dog\n";
+    let message = open(folder.path(), "a.csv", list).expect_err("two classes").to_string();
+    assert!(message.contains("`a.png` is listed with two classes"), "{message}");
+}
+
+#[test]
 fn names_that_differ_only_in_case_are_refused() {
     let folder = TempDir::new().expect("a folder");
     let list = "a.png,Crane\nb.png,crane\n";
