@@ -34,7 +34,7 @@ pub enum Command {
     /// Classify images with class names of your own
     ///
     /// The default method, clip, is the fastest, and looks at each picture on its own. What methods
-    /// that remember (mint, tda, sar) say of a picture depends on the pictures before it.
+    /// that remember (mint, tda, sar, onzeta) say of a picture depends on the pictures before it.
     #[command(after_help = EXIT_CODES)]
     Predict(Box<PredictArgs>),
     /// List the test sets and where they are, or check every image of them
@@ -149,7 +149,7 @@ impl From<CachePrecisionArg> for CachePrecision {
 #[derive(Debug, Clone, Args)]
 pub struct ModelArgs {
     /// Methods, separated by commas: clip, ensemble, coop, cocoop, maple, tpt, sar, mta, zero, mint,
-    /// tda, vte; or `all` whose prompts are available [default: mint; for the demo all; for `predict` clip]
+    /// tda, vte, onzeta; or `all` whose prompts are available [default: mint; for the demo all; for `predict` clip]
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     pub method: Vec<String>,
     /// CLIP's weights: ONNX, safetensors, or PyTorch (.pt, .pth, .bin). Given twice where each

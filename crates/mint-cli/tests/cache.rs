@@ -10,8 +10,8 @@ use program::{failure, folder, lines_without_seconds, mint, partial_failure, pro
 use serde_json::Value;
 
 /// Methods that look at embeddings alone.
-const METHODS: [&str; 9] =
-    ["clip", "ensemble", "coop", "cocoop", "tpt", "mta", "zero", "tda", "vte"];
+const METHODS: [&str; 10] =
+    ["clip", "ensemble", "coop", "cocoop", "tpt", "mta", "zero", "tda", "vte", "onzeta"];
 
 fn run(folder: &Path, methods: &str, output: &str, more: &[&str]) -> Output {
     let options = ["--test-sets", "demo-V", "--method", methods, "--views", "16", "--limit", "6"];

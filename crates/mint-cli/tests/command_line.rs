@@ -11,9 +11,9 @@ use program::{
 use serde_json::Value;
 
 /// All methods in the order of their rows.
-const METHODS: [&str; 12] = [
+const METHODS: [&str; 13] = [
     "clip", "ensemble", "coop", "cocoop", "maple", "tpt", "sar", "mta", "zero", "mint", "tda",
-    "vte",
+    "vte", "onzeta",
 ];
 
 #[test]
@@ -22,7 +22,7 @@ fn the_demo_prints_a_row_for_each_set_and_method() {
     let output = mint(folder.path(), &["--limit", "2", "--views", "10", "--format", "json"]);
     let result: Value = serde_json::from_str(&stdout(&output)).expect("one JSON object");
     let rows = result["rows"].as_array().expect("rows");
-    assert_eq!(rows.len(), 5 * 12);
+    assert_eq!(rows.len(), 5 * 13);
     for row in rows {
         let keys = [
             "test_set",

@@ -221,7 +221,14 @@ fn a_signal_ends_a_run_after_the_image_at_hand_and_says_how_to_go_on() {
         let name = format!("stopped{signal}");
         let mut command = program();
         command.current_dir(folder.path());
-        command.args(["--test-sets", "demo-A", "--method", "clip,sar,mint,tda", "--views", "10"]);
+        command.args([
+            "--test-sets",
+            "demo-A",
+            "--method",
+            "clip,sar,mint,tda,onzeta",
+            "--views",
+            "10",
+        ]);
         command.args(["--limit", "16", "--output", &name]);
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         let process = command.spawn().expect("the program starts");
@@ -244,10 +251,14 @@ fn a_signal_ends_a_run_after_the_image_at_hand_and_says_how_to_go_on() {
         assert_eq!(lines_without_seconds(&lines).len(), 16);
     }
     let stopped = ["stopped-TERM", "stopped-INT"].map(|name| folder.path().join(name));
-    let whole = ["--test-sets", "demo-A", "--method", "clip,sar,mint,tda", "--views", "10"];
+    let whole = ["--test-sets", "demo-A", "--method", "clip,sar,mint,tda,onzeta", "--views", "10"];
     let options = ["--limit", "16", "--output", "whole"];
     stdout(&mint(folder.path(), &[&whole[..], &options].concat()));
     for record in stopped {
-        assert_same_lines(&folder.path().join("whole"), &record, &["demo-A"]);
+        let whole = folder.path().join("whole");
+        assert_same_lines(&whole, &record, &["demo-A"]);
+        let onzeta =
+            [whole, record].map(|it| lines_without_seconds(&it.join("demo-A-onzeta.jsonl")));
+        assert_eq!(onzeta[0], onzeta[1]);
     }
 }

@@ -41,7 +41,8 @@ fn a_row_is_the_same_alone_and_beside_the_others() {
         lines
     };
     run("all", "all");
-    for method in ["clip", "ensemble", "cocoop", "maple", "tpt", "sar", "mta", "zero", "tda", "vte"]
+    for method in
+        ["clip", "ensemble", "cocoop", "maple", "tpt", "sar", "mta", "zero", "tda", "vte", "onzeta"]
     {
         run(method, method);
         assert_eq!(without_seconds("all", method), without_seconds(method, method), "{method}");
@@ -113,7 +114,10 @@ fn all_leaves_out_what_lacks_its_prompts_and_says_so() {
         .iter()
         .filter_map(|row| row["method"].as_str())
         .collect();
-    assert_eq!(methods, ["clip", "ensemble", "tpt", "sar", "mta", "zero", "mint", "tda", "vte"]);
+    assert_eq!(
+        methods,
+        ["clip", "ensemble", "tpt", "sar", "mta", "zero", "mint", "tda", "vte", "onzeta"]
+    );
     assert_eq!(result["rows"][6]["start"], "words", "MINT without a trained context");
     let message = String::from_utf8_lossy(&output.stderr);
     for (title, option) in [("CoOp", "--context"), ("CoCoOp", "--cocoop"), ("MaPLe", "--maple")] {
@@ -126,7 +130,7 @@ fn all_leaves_out_what_lacks_its_prompts_and_says_so() {
     let prompts = ["--context", text(&coop), "--cocoop", text(&cocoop), "--maple", text(&maple)];
     let output = run(&[&prompts[..], &["--method", "all", "--format", "json"]].concat());
     let result: Value = serde_json::from_str(&stdout(&output)).expect("one JSON object");
-    assert_eq!(result["rows"].as_array().map(Vec::len), Some(12));
+    assert_eq!(result["rows"].as_array().map(Vec::len), Some(13));
     assert_eq!(result["rows"][9]["start"], "context");
 
     for (method, option) in [("coop", "--context"), ("cocoop", "--cocoop"), ("maple", "--maple")] {

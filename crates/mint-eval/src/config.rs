@@ -6,8 +6,8 @@ use std::str::FromStr;
 use mint_clip::Precision;
 use mint_datasets::{Order, TestSet};
 use mint_tuner::{
-    Lifetime, MethodError, MintConfig, MtaConfig, SarConfig, TdaConfig, TptConfig, VteConfig,
-    ZeroConfig,
+    Lifetime, MethodError, MintConfig, MtaConfig, OnzetaConfig, SarConfig, TdaConfig, TptConfig,
+    VteConfig, ZeroConfig,
 };
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,8 @@ pub struct RunConfig {
     pub tda: TdaConfig,
     /// Settings of VTE.
     pub vte: VteConfig,
+    /// Settings of OnZeta.
+    pub onzeta: OnzetaConfig,
 }
 
 impl Default for RunConfig {
@@ -94,6 +96,7 @@ impl Default for RunConfig {
             zero: ZeroConfig::default(),
             tda: TdaConfig::default(),
             vte: VteConfig::default(),
+            onzeta: OnzetaConfig::default(),
         }
     }
 }
@@ -235,6 +238,8 @@ pub struct MethodTexts {
     pub tda: Texts,
     /// VTE's.
     pub vte: Texts,
+    /// OnZeta's.
+    pub onzeta: Texts,
 }
 
 impl Default for MethodTexts {
@@ -247,6 +252,7 @@ impl Default for MethodTexts {
             zero: Texts::Template,
             tda: Texts::Templates80,
             vte: Texts::Templates80,
+            onzeta: Texts::Templates7,
         }
     }
 }
@@ -374,6 +380,7 @@ impl MethodTexts {
             zero: texts,
             tda: texts,
             vte: texts,
+            onzeta: texts,
         }
     }
 }
@@ -417,6 +424,7 @@ impl RunConfig {
                 }
                 MethodId::Tda => self.tda.check(self.views),
                 MethodId::Vte => self.vte.check(self.views),
+                MethodId::Onzeta => self.onzeta.check(),
                 MethodId::Clip
                 | MethodId::Ensemble
                 | MethodId::Coop
@@ -433,7 +441,7 @@ impl RunConfig {
         let remembers = |id: &MethodId| match id {
             MethodId::Mint => self.mint.bank_lifetime != Lifetime::Image,
             MethodId::Sar => self.sar.lifetime != Lifetime::Image,
-            MethodId::Tda => true,
+            MethodId::Tda | MethodId::Onzeta => true,
             _ => false,
         };
         self.methods.iter().copied().filter(remembers).collect()

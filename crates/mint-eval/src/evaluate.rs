@@ -117,8 +117,10 @@ impl<'a> Evaluation<'a> {
         let before = self.finished_before.take();
         let mut clock = Instant::now();
         let stages = &mut self.stages;
+        let n_images = indices.len();
         let session = Session::of_set(clip, tokenizer, set, &mut self.methods, config);
-        let mut session = session.map_err(|error| EvalError::of_session(error, set, None))?;
+        let session = session.map_err(|error| EvalError::of_session(error, set, None))?;
+        let mut session = session.with_image_count(n_images);
         self.zero_shot
             .prepare(session.classes())
             .map_err(|source| EvalError::of_set(MethodId::Clip, set, source))?;
@@ -131,7 +133,7 @@ impl<'a> Evaluation<'a> {
             None => vec![Vec::new(); session.methods().len()],
         };
         let tallies = tallies(session.methods(), set, record, &earlier)?;
-        let (done, n_images) = (earlier.first().map_or(0, Vec::len), indices.len());
+        let done = earlier.first().map_or(0, Vec::len);
         observer.start(set, n_images, done);
         indices.drain(..done);
 

@@ -33,11 +33,13 @@ pub enum MethodId {
     Tda,
     /// Mean of the confident views' embeddings.
     Vte,
+    /// A classifier that learns online from balanced zero-shot labels.
+    Onzeta,
 }
 
 /// Each method, its name on the command line and in records, and its name in texts: in the order of
 /// the published table, then those that it does not have.
-const METHODS: [(MethodId, &str, &str); 12] = [
+const METHODS: [(MethodId, &str, &str); 13] = [
     (MethodId::Clip, "clip", "CLIP zero-shot"),
     (MethodId::Ensemble, "ensemble", "Ensemble"),
     (MethodId::Coop, "coop", "CoOp"),
@@ -50,6 +52,7 @@ const METHODS: [(MethodId, &str, &str); 12] = [
     (MethodId::Mint, "mint", "MINT"),
     (MethodId::Tda, "tda", "TDA"),
     (MethodId::Vte, "vte", "VTE"),
+    (MethodId::Onzeta, "onzeta", "OnZeta"),
 ];
 
 impl MethodId {
@@ -78,7 +81,8 @@ impl MethodId {
             | Self::Mta
             | Self::Zero
             | Self::Tda
-            | Self::Vte => true,
+            | Self::Vte
+            | Self::Onzeta => true,
         }
     }
 

@@ -3,7 +3,8 @@
 use mint_clip::{Clip, Tokenizer};
 use mint_datasets::ImageNet;
 use mint_tuner::{
-    ClassTexts, Cocoop, Maple, Method, MethodError, Mint, Mta, Sar, Tda, Tpt, Vte, Zero, ZeroShot,
+    ClassTexts, Cocoop, Maple, Method, MethodError, Mint, Mta, Onzeta, Sar, Tda, Tpt, Vte, Zero,
+    ZeroShot,
 };
 
 use crate::config::{ContextStart, LearnedStart, RunConfig, Texts};
@@ -77,7 +78,8 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn method(&self, id: MethodId) -> Result<ConfiguredMethod, SetupError> {
-        let RunConfig { texts, starts, mint, tpt, sar, mta, zero, tda, vte, .. } = self.config;
+        let RunConfig { texts, starts, mint, tpt, sar, mta, zero, tda, vte, onzeta, .. } =
+            self.config;
         let setup = |start| Setup { start, ..Setup::default() };
         let chosen = |start, share| Setup { start, share: Some(share), steps: 0 };
         let (method, setup): (Box<dyn Method>, Setup) = match id {
@@ -126,6 +128,10 @@ impl Builder<'_> {
             MethodId::Vte => {
                 let (texts, label) = self.texts(texts.vte)?;
                 (Box::new(Vte::new(vte.clone(), texts)), chosen(label, vte.confident_share.get()))
+            }
+            MethodId::Onzeta => {
+                let (texts, label) = self.texts(texts.onzeta)?;
+                (Box::new(Onzeta::new(onzeta.clone(), texts)), setup(label))
             }
         };
         Ok(ConfiguredMethod { id, method, setup })

@@ -107,6 +107,11 @@ impl<'a> Session<'a> {
         Ok(Self { clip, classes, methods, generator, seed: config.seed })
     }
 
+    /// Says how many images will come, which some methods must know (OnZeta).
+    pub fn with_image_count(self, images: usize) -> Self {
+        Self { classes: self.classes.with_image_count(images), ..self }
+    }
+
     /// The classes.
     pub fn classes(&self) -> &ClassSet<'a> {
         &self.classes

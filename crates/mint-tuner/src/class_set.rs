@@ -19,6 +19,7 @@ pub struct ClassSet<'a> {
     tokenizer: &'a Tokenizer,
     names: &'a [String],
     template: Option<String>,
+    image_count: Option<usize>,
     features: RefCell<Vec<(ClassTexts, TextFeatures)>>,
     learners: RefCell<Vec<(Context, Rc<PromptLearner>)>>,
     derived: RefCell<Vec<(CacheKey, Rc<dyn Any>)>>,
@@ -40,6 +41,7 @@ impl<'a> ClassSet<'a> {
             tokenizer,
             names,
             template: None,
+            image_count: None,
             features: RefCell::default(),
             learners: RefCell::default(),
             derived: RefCell::default(),
@@ -49,6 +51,16 @@ impl<'a> ClassSet<'a> {
     /// With the set's own template, `{}` where the class name goes, for [`ClassTexts::OfSet`].
     pub fn with_template(self, template: impl Into<String>) -> Self {
         Self { template: Some(template.into()), ..self }
+    }
+
+    /// With the number of images that will be classified.
+    pub fn with_image_count(self, images: usize) -> Self {
+        Self { image_count: Some(images), ..self }
+    }
+
+    /// How many images will be classified; `None` if that is not known.
+    pub fn image_count(&self) -> Option<usize> {
+        self.image_count
     }
 
     /// The model.

@@ -4,7 +4,7 @@
 //! [`Mint`] is memory-infused prompt tuning; [`Adaptation`] opens it up step by step for those who
 //! want to see or change what happens inside. [`Tpt`] tunes the context alone, [`Sar`] the image
 //! tower's LayerNorms; [`Mta`], [`Zero`], [`Vte`] and [`Tda`] look at many views without learning
-//! weights. [`ZeroShot`], [`Cocoop`] and [`Maple`] look at the clean view with what was trained.
+//! weights. [`Onzeta`] learns a classifier from the stream of images. [`ZeroShot`], [`Cocoop`] and [`Maple`] look at the clean view with what was trained.
 //! What they share is computed once: for an image in [`ImageViews`], for a test set in [`ClassSet`].
 //!
 //! The whole way from weights to scores is in `examples/mint.rs`, a method of one's own in
@@ -38,6 +38,7 @@ mod method;
 mod mint;
 pub mod mta;
 pub mod objective;
+pub mod onzeta;
 mod optimizer;
 pub mod ordering;
 mod outcome;
@@ -67,6 +68,7 @@ pub use mint::{
     UsageScaling,
 };
 pub use mta::{Mta, MtaConfig};
+pub use onzeta::{Onzeta, OnzetaConfig};
 pub use optimizer::{OptimizerConfig, TensorOptimizer};
 pub use outcome::{Outcome, ScoreKind, StepSummary};
 pub use pending::Pending;

@@ -175,7 +175,7 @@ impl Sweep {
 impl SweepRow {
     /// Whether the results depend on the images before, with the row's usual settings.
     pub fn remembers(&self) -> bool {
-        ["mint", "sar", "tda"].contains(&self.method.as_str())
+        ["mint", "sar", "tda", "onzeta"].contains(&self.method.as_str())
     }
 
     /// Whether embeddings are not enough.

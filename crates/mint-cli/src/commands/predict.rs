@@ -40,7 +40,8 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let mut methods = model.methods(&config)?;
     let texts = Phase::start(format!("texts of the {} classes", class_names.len()));
     let mut session =
-        Session::new(&model.clip, &model.tokenizer, &class_names, &mut methods, &config)?;
+        Session::new(&model.clip, &model.tokenizer, &class_names, &mut methods, &config)?
+            .with_image_count(args.images.len());
     texts.finish();
     let images = listed_images(&args.images, class_names.clone());
 
