@@ -53,6 +53,8 @@ fn bench_all_runs_every_cell_once_and_ends_in_tables() {
     let plan = success(&mut demo_sweep(folder, &["--dry-run", "--tflops", "1"]));
     assert!(plan.contains("mint on demo, seed 0: 19 TFLOP, 19 s, fills the cache"), "{plan}");
     assert!(plan.contains("6 cells") && !folder.join("sweep").exists(), "{plan}");
+    let message = failure(&mut demo_sweep(folder, &["--gpus", "0-1"]));
+    assert!(message.contains("give `--backend cuda` as well"), "{message}");
 
     let table = success(&mut demo_sweep(folder, &[]));
     let zero = |table: &str| {

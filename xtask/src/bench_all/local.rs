@@ -104,3 +104,42 @@ fn listen() -> anyhow::Result<Arc<AtomicUsize>> {
     }
     Ok(signal)
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn each_task_runs_once_and_says_which_gpu_is_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("mint-cli");
+        // Each process takes its time, so that both GPUs are at work.
+        fs::write(&program, "#!/bin/sh\necho \"$@\"\nsleep 0.2\n[ $1 != bad ]\n").expect("a file");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let task = |name: &str| Task {
+            name: name.to_owned(),
+            folder: folder.path().join("records").join(name),
+            arguments: vec![name.to_owned()],
+            tera_operations: None,
+            fills_cache: false,
+        };
+        let tasks = ["a", "b", "bad", "c", "d"].map(task);
+        let failed = run(&program, &tasks, &[3, 5]).expect("the sweep goes on");
+        assert_eq!(failed.len(), 1, "{failed:?}");
+        assert!(failed[0].starts_with("bad: it ended with exit status: 1"), "{failed:?}");
+        let mut gpus: Vec<String> = Vec::new();
+        for task in &tasks {
+            let log = task.folder.with_extension("log");
+            let said = fs::read_to_string(&log).expect("each task has a log");
+            let words: Vec<&str> = said.split_whitespace().collect();
+            assert_eq!(words[..2], [task.name.as_str(), "--gpu"], "{said}");
+            assert_eq!(words.len(), 3, "it ran once: {said}");
+            gpus.push(words[2].to_owned());
+        }
+        gpus.sort();
+        gpus.dedup();
+        assert_eq!(gpus, ["3", "5"]);
+    }
+}

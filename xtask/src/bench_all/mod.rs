@@ -100,6 +100,9 @@ pub fn run(args: &BenchAllArgs) -> anyhow::Result<()> {
             missing.display()
         );
     }
+    if !gpus.is_empty() && sweep.backend == "cpu" {
+        bail!("`--gpus` chooses GPUs, but the backend is `cpu`; give `--backend cuda` as well");
+    }
     let program = build(&sweep.backend)?;
     let plan = plan(&sweep, &rows, &listed(Command::new(&program), &sweep)?);
     if args.dry_run {
@@ -118,7 +121,9 @@ pub fn run(args: &BenchAllArgs) -> anyhow::Result<()> {
         Launcher::Slurm => slurm::submit(&sweep, &plan.tasks, &program, args.no_submit),
         Launcher::Local => {
             let failed = local::run(&program, &plan.tasks, &gpus)?;
-            report(&program, &sweep.output)?;
+            if failed.len() < plan.tasks.len() {
+                report(&program, &sweep.output)?;
+            }
             if failed.is_empty() {
                 return Ok(());
             }
@@ -262,8 +267,8 @@ mod tests {
         let listed = [("A", Some(7_500)), ("R", None), ("pets", Some(3_669))];
         let listed = listed.map(|(set, images)| (set.to_owned(), images)).into();
         let all = plan(&sweep, &rows, &listed);
-        // 16 rows; one group, whose other sets are not listed, and ten single sets.
-        assert_eq!(all.tasks.len(), 16 * 11);
+        // 17 rows; one group, whose other sets are not listed, and ten single sets.
+        assert_eq!(all.tasks.len(), 17 * 11);
         assert!(all.skipped.iter().any(|skipped| skipped.starts_with("R: not usable")));
         let on_pets: Vec<_> =
             all.tasks.iter().filter(|task| task.name.ends_with("on pets, seed 0")).collect();
@@ -271,7 +276,7 @@ mod tests {
         assert!(on_pets[0].fills_cache && !on_pets[1].fills_cache);
         sweep.shards = 2;
         let divided = plan(&sweep, &rows, &listed);
-        assert_eq!(divided.tasks.len(), 11 * (2 * 13 + 3), "what remembers is not divided");
+        assert_eq!(divided.tasks.len(), 11 * (2 * 13 + 4), "what remembers is not divided");
         sweep.cache = None;
         let uncached = plan(&sweep, &rows, &listed);
         let clip = |name: &str| uncached.tasks.iter().find(|task| task.name.starts_with(name));
