@@ -113,7 +113,7 @@ fn from_text(text: &str) -> Result<BTreeMap<String, String>, String> {
     }
     match (listed, named, unknown) {
         (1.., 1.., _) => Err("some lines name images and some do not".to_owned()),
-        // In a list a line that is passed over would move all later ones.
+        // Skipping a line of a list would shift the labels of all later images.
         (1.., 0, Some(number)) => Err(format!("line {number} has no synset")),
         _ => Ok(classes),
     }

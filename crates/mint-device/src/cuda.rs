@@ -14,7 +14,7 @@ use cudarc::driver::{CudaContext, DriverError, result};
 use mint_clip::Lanes;
 use mint_clip::burn::tensor::Device;
 
-use crate::backend::Compute;
+use crate::compute::Compute;
 use crate::explained::Explained;
 use crate::toolkit::Places;
 use crate::{probe, toolkit};

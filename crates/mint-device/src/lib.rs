@@ -3,6 +3,7 @@
 //! A GPU that was asked for is never replaced by the CPU; `auto` may, and says why.
 
 mod backend;
+mod compute;
 #[cfg(feature = "cuda-lean")]
 mod cuda;
 mod explained;
@@ -11,5 +12,6 @@ mod probe;
 #[cfg(any(feature = "cuda-lean", test))]
 mod toolkit;
 
-pub use backend::{Backend, Chosen, Compute};
+pub use backend::{Backend, Chosen};
+pub use compute::Compute;
 pub use explained::Explained;

@@ -9,7 +9,7 @@ use crate::runs::{Cell, Run};
 ///
 /// # Errors
 ///
-/// None that memory gives.
+/// If a row cannot be written.
 pub fn csv_table(runs: &[Run]) -> Result<String, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let mut has_header = false;

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use mint_clip::normalize;
 use serde::{Deserialize, Serialize};
 
-use crate::class_set::ClassSet;
+use crate::class_set::{CacheKey, ClassSet};
 use crate::class_texts::ClassTexts;
 use crate::error::MethodError;
 use crate::image_views::ImageViews;
@@ -81,6 +81,8 @@ impl OnzetaConfig {
 pub struct Onzeta {
     config: OnzetaConfig,
     texts: ClassTexts,
+    /// Of the texts' embeddings as plain numbers.
+    key: CacheKey,
     stream: Stream,
 }
 
@@ -190,7 +192,7 @@ fn softmax(logits: Vec<f32>) -> Vec<f32> {
 impl Onzeta {
     /// With fixed texts, at the start of a stream.
     pub fn new(config: OnzetaConfig, texts: ClassTexts) -> Self {
-        Self { config, texts, stream: Stream::default() }
+        Self { config, texts, key: CacheKey::default(), stream: Stream::default() }
     }
 }
 
@@ -216,8 +218,10 @@ impl Method for Onzeta {
             let message = "OnZeta must know how many images will come; set `images`";
             MethodError::Config(message.to_owned())
         })?;
-        let texts: Tensor<2> = classes.features(&self.texts)?.tensor();
-        let texts = read_vector(texts.flatten(0, 1))?;
+        let texts = classes.derived(&self.key, || {
+            let texts: Tensor<2> = classes.features(&self.texts)?.tensor();
+            read_vector(texts.flatten(0, 1))
+        })?;
         let image = read_vector(normalize(views.clean_embedding()).squeeze_dim(0))?;
         let opinions = self.stream.classify(&self.config, n_images, &texts, &image)?;
         // The softmax of the logarithms are the probabilities again.

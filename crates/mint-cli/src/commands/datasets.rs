@@ -190,7 +190,7 @@ fn mend(set: TestSet, doctor: &DoctorArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is to be moved next; nothing if a set is as it should be, or cannot be mended.
+/// The moves to make next; none if a set is as it should be, or cannot be mended.
 fn moves(set: TestSet, doctor: &DoctorArgs) -> anyhow::Result<Vec<Move>> {
     let data = &doctor.place.data;
     match set.find(data) {
