@@ -71,6 +71,21 @@ impl CleanResize {
         ((width, height), center_box(width, height, size))
     }
 
+    /// The rectangle of a `width` x `height` image that its clean view of side `size` shows, to the
+    /// nearest pixel.
+    pub(crate) fn source(self, width: u32, height: u32, size: u32) -> CropBox {
+        let ((resized_width, resized_height), window) = self.sizes(width, height, size);
+        let side = |from: u32, length: u32, resized: u32, source: u32| {
+            let scaled =
+                |at| (f64::from(at) * f64::from(source) / f64::from(resized)).round() as u32;
+            let first = scaled(from).min(source - 1);
+            (first, scaled(from + length).clamp(first + 1, source) - first)
+        };
+        let (left, width) = side(window.left, window.width, resized_width, width);
+        let (top, height) = side(window.top, window.height, resized_height, height);
+        CropBox { top, left, height, width }
+    }
+
     /// The clean view of side `size`, with the bicubic filter.
     ///
     /// On a Pillow image [`CleanResize::Shortest`] equals torchvision's `Resize(size, BICUBIC)` and

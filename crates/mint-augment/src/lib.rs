@@ -48,7 +48,7 @@ pub use rand;
 pub use augmix::AugMix;
 pub use crop::{CleanResize, RandomResizedCrop};
 pub use pixels::Normalization;
-pub use views::{ViewConfig, ViewError, ViewGenerator, ViewPixels, ViewSeed, Views};
+pub use views::{ViewConfig, ViewError, ViewGenerator, ViewPixels, ViewPlace, ViewSeed, Views};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -135,7 +135,23 @@ impl ViewGenerator {
                 planes.copy_from_slice(&self.mixed(augmix, image, seed, view));
             })),
         };
-        Ok(Views { size: self.config.size, count: self.config.count, pixels })
+        let places = (0..self.config.count).map(|view| self.place((width, height), seed, view));
+        Ok(Views {
+            size: self.config.size,
+            count: self.config.count,
+            pixels,
+            places: places.collect(),
+        })
+    }
+
+    /// What a view shows of a `width` x `height` image.
+    fn place(&self, (width, height): (u32, u32), seed: ViewSeed, view: usize) -> ViewPlace {
+        if view == 0 {
+            let rectangle = self.config.clean.source(width, height, self.config.size);
+            return ViewPlace { rectangle, mirrored: false, mixed: false };
+        }
+        let (rectangle, mirrored) = self.draw(width, height, &mut seed.generator(view as u64));
+        ViewPlace { rectangle, mirrored, mixed: self.config.augmix.is_some() }
     }
 
     /// One view without AugMix. View 0 is the clean view; it draws nothing.
@@ -195,6 +211,19 @@ pub struct Views {
     pub count: usize,
     /// The samples of all views.
     pub pixels: ViewPixels,
+    /// What each view shows of the image. Length: view.
+    pub places: Vec<ViewPlace>,
+}
+
+/// What a view shows of its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ViewPlace {
+    /// The rectangle in pixels of the image; to the nearest pixel for the clean view.
+    pub rectangle: CropBox,
+    /// Whether left and right are exchanged.
+    pub mirrored: bool,
+    /// Whether AugMix changed its colours and shapes.
+    pub mixed: bool,
 }
 
 /// The samples of views. Shape: `[view, channel, row, column]`.

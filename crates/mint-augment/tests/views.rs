@@ -138,3 +138,46 @@ proptest! {
         prop_assert!(samples.iter().all(|sample| (low..=high).contains(sample)));
     }
 }
+
+/// Cut out, resized and mirrored as it says, each view has the pixels that it has.
+#[test]
+fn every_view_says_what_it_shows_of_the_image() {
+    let views = views_with_threads(1, small(12), SEED);
+    assert_eq!(views.places.len(), 12);
+    let clean = views.places[0];
+    assert_eq!(clean.rectangle, CropBox { top: 0, left: 9, height: 70, width: 70 });
+    assert!(!clean.mirrored);
+    for (view, place) in views.places.iter().enumerate().skip(1) {
+        let crop = place.rectangle.crop(&picture(90, 70));
+        let mut shown = resize(&crop, 32, 32, Filter::Bilinear);
+        if place.mirrored {
+            image::imageops::flip_horizontal_in_place(&mut shown);
+        }
+        assert_eq!(views.picture(view), Some(shown), "view {view}");
+        assert!(!place.mixed);
+    }
+    let mirrored = views.places.iter().filter(|place| place.mirrored).count();
+    assert!((1..11).contains(&mirrored), "{mirrored}");
+
+    let mixed =
+        views_with_threads(1, ViewConfig { augmix: Some(AugMix::default()), ..small(12) }, SEED);
+    assert!(!mixed.places[0].mixed && mixed.places[1..].iter().all(|place| place.mixed));
+    let rectangles =
+        |views: &Views| views.places.iter().map(|place| place.rectangle).collect::<Vec<_>>();
+    assert_eq!(rectangles(&mixed), rectangles(&views));
+    let squashed = ViewConfig { clean: CleanResize::Squash, ..small(1) };
+    let whole = CropBox { top: 0, left: 0, height: 70, width: 90 };
+    assert_eq!(views_with_threads(1, squashed, SEED).places[0].rectangle, whole);
+}
+
+proptest! {
+    #[test]
+    fn clean_views_show_a_part_of_the_image(width in 1u32..300, height in 1u32..300) {
+        let generator = ViewGenerator::new(small(1)).expect("the configuration is valid");
+        let views = generator.views(&picture(width, height), SEED).expect("the image has pixels");
+        let CropBox { top, left, height: rows, width: columns } = views.places[0].rectangle;
+        prop_assert!(rows >= 1 && top + rows <= height && columns >= 1 && left + columns <= width);
+        // The long side after the resize was truncated.
+        prop_assert!(rows.abs_diff(columns) <= 2 + rows / 25, "{rows} {columns}");
+    }
+}

@@ -4,13 +4,15 @@ use std::ops::Range;
 
 use burn::tensor::{Int, Tensor};
 
+use crate::deferred::Deferred;
 use crate::lanes::Lanes;
 use crate::vision::{PassConfig, PromptEntry, ResumeTrace, UnpromptedPass, VisionTower};
+use crate::weights::error::WeightsError;
 
 /// An image tower that spreads views over the lanes of the machine.
 #[derive(Debug, Clone)]
 pub struct ImageEncoder {
-    tower: VisionTower,
+    tower: Deferred<VisionTower>,
     lanes: Lanes,
 }
 
@@ -23,12 +25,31 @@ pub struct ImageTrace {
 impl ImageEncoder {
     /// Wraps a tower.
     pub fn new(tower: VisionTower, lanes: Lanes) -> Self {
-        Self { tower, lanes }
+        Self { tower: Deferred::ready(tower), lanes }
+    }
+
+    /// A tower that `read` gets when it is first needed.
+    pub(crate) fn later(
+        read: impl Fn() -> Result<VisionTower, WeightsError> + Send + Sync + 'static,
+        lanes: Lanes,
+    ) -> Self {
+        Self { tower: Deferred::later(read), lanes }
+    }
+
+    /// Reads the tower if it is still to be read ([`Checkpoint::load_when_needed`]).
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    ///
+    /// [`Checkpoint::load_when_needed`]: crate::Checkpoint::load_when_needed
+    pub fn ensure(&self) -> Result<(), WeightsError> {
+        self.tower.ensure()
     }
 
     /// The tower.
     pub fn tower(&self) -> &VisionTower {
-        &self.tower
+        self.tower.get()
     }
 
     /// What spreads the views.
@@ -42,7 +63,7 @@ impl ImageEncoder {
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
         let jobs = self.view_jobs(pixels.dims()[0]);
         let embeddings = self.lanes.map(jobs, |views| {
-            self.tower.forward(pixels.clone().narrow(0, views.start, views.len()))
+            self.tower().forward(pixels.clone().narrow(0, views.start, views.len()))
         });
         Tensor::cat(embeddings, 0)
     }
@@ -51,10 +72,10 @@ impl ImageEncoder {
     /// it has alone: for the clean views of several images.
     pub fn forward_each(&self, pixels: Tensor<4>) -> Tensor<2> {
         if self.lanes.is_inline() {
-            return self.tower.forward(pixels);
+            return self.tower().forward(pixels);
         }
         let embeddings = self.lanes.map((0..pixels.dims()[0]).collect(), |view| {
-            self.tower.forward(pixels.clone().narrow(0, view, 1))
+            self.tower().forward(pixels.clone().narrow(0, view, 1))
         });
         Tensor::cat(embeddings, 0)
     }
@@ -65,7 +86,7 @@ impl ImageEncoder {
         let jobs = self.view_jobs(pixels.dims()[0]);
         let embeddings = self.lanes.map(jobs, |views| {
             let pixels = pixels.clone().narrow(0, views.start, views.len());
-            self.tower.forward_with_deep_prompts(pixels, prompts)
+            self.tower().forward_with_deep_prompts(pixels, prompts)
         });
         Tensor::cat(embeddings, 0)
     }
@@ -75,7 +96,7 @@ impl ImageEncoder {
         let jobs = self.view_jobs(pixels.dims()[0]);
         let passes = self.lanes.map(jobs, |views| {
             let pixels = pixels.clone().narrow(0, views.start, views.len());
-            self.tower.unprompted_pass(pixels, config)
+            self.tower().unprompted_pass(pixels, config)
         });
         let class_tokens = |level: usize| {
             Tensor::cat(passes.iter().map(|pass| pass.class_tokens[level].clone()).collect(), 0)
@@ -94,7 +115,7 @@ impl ImageEncoder {
         let embeddings = self.lanes.map(jobs, |views| {
             let entry = entry.narrow(views.start, views.len());
             let prompts = prompts.clone().narrow(0, views.start, views.len());
-            self.tower.resume(entry, prompts)
+            self.tower().resume(entry, prompts)
         });
         Tensor::cat(embeddings, 0)
     }
@@ -113,7 +134,7 @@ impl ImageEncoder {
         let passes = self.lanes.map(jobs, |views| {
             let entry = entry.narrow(views.start, views.len());
             let prompts = prompts.clone().narrow(0, views.start, views.len());
-            let (embeddings, trace) = self.tower.resume_traced(entry, prompts);
+            let (embeddings, trace) = self.tower().resume_traced(entry, prompts);
             (embeddings, (views, trace))
         });
         let (embeddings, jobs) = passes.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
@@ -126,7 +147,7 @@ impl ImageEncoder {
     pub fn pullback(&self, trace: &ImageTrace, gradient: Tensor<2>) -> Tensor<3> {
         let prompts = self.lanes.map(trace.jobs.iter().collect(), |(views, trace)| {
             let gradient = gradient.clone().narrow(0, views.start, views.len());
-            self.tower.resume_pullback(trace, gradient)
+            self.tower().resume_pullback(trace, gradient)
         });
         Tensor::cat(prompts, 0)
     }
@@ -153,7 +174,7 @@ impl ImageEncoder {
     }
 
     fn views_per_job(&self) -> usize {
-        let tokens = self.tower.position_embedding.dims()[0];
+        let tokens = self.tower().position_embedding.dims()[0];
         self.lanes.items_per_job(tokens).min(MOST_VIEWS_PER_JOB)
     }
 }

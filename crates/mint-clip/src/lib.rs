@@ -32,6 +32,7 @@ pub mod attention;
 pub mod block;
 mod clip;
 pub mod config;
+mod deferred;
 mod image_encoder;
 mod kernels;
 mod lanes;

@@ -5,16 +5,18 @@ use std::ops::Range;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::attention::KeyValue;
+use crate::deferred::Deferred;
 use crate::lanes::Lanes;
 use crate::precision::{GradientScale, in_single};
 use crate::prompt::{Item, PromptGroup, PromptSet};
 use crate::text::{PrefixTrace, SuffixTrace, TextTower};
+use crate::weights::error::WeightsError;
 
 /// A text tower that runs the shared prefix of class prompts once and spreads the classes over
 /// the lanes of the machine.
 #[derive(Debug, Clone)]
 pub struct TextEncoder {
-    tower: TextTower,
+    tower: Deferred<TextTower>,
     lanes: Lanes,
 }
 
@@ -35,12 +37,31 @@ struct Job<'a> {
 impl TextEncoder {
     /// Wraps a tower.
     pub fn new(tower: TextTower, lanes: Lanes) -> Self {
-        Self { tower, lanes }
+        Self { tower: Deferred::ready(tower), lanes }
+    }
+
+    /// A tower that `read` gets when it is first needed.
+    pub(crate) fn later(
+        read: impl Fn() -> Result<TextTower, WeightsError> + Send + Sync + 'static,
+        lanes: Lanes,
+    ) -> Self {
+        Self { tower: Deferred::later(read), lanes }
+    }
+
+    /// Reads the tower if it is still to be read ([`Checkpoint::load_when_needed`]).
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    ///
+    /// [`Checkpoint::load_when_needed`]: crate::Checkpoint::load_when_needed
+    pub fn ensure(&self) -> Result<(), WeightsError> {
+        self.tower.ensure()
     }
 
     /// The tower.
     pub fn tower(&self) -> &TextTower {
-        &self.tower
+        self.tower.get()
     }
 
     /// What spreads the classes.
@@ -52,7 +73,7 @@ impl TextEncoder {
     ///
     /// Shapes: context `[context, width]`, result `[class, embed]`.
     pub fn forward(&self, prompts: &PromptSet, context: Option<&Tensor<2>>) -> Tensor<2> {
-        let prefix = self.tower.prefix(self.prefix_tokens(prompts, context));
+        let prefix = self.tower().prefix(self.prefix_tokens(prompts, context));
         self.suffixes(prompts, context, &prefix)
     }
 
@@ -70,7 +91,7 @@ impl TextEncoder {
         let context = contexts.first();
         let tokens = self.prefix_tokens(prompts, context);
         let deep = contexts.get(1..).unwrap_or_default();
-        self.suffixes(prompts, context, &self.tower.prefix_with_deep_prompts(tokens, deep))
+        self.suffixes(prompts, context, &self.tower().prefix_with_deep_prompts(tokens, deep))
     }
 
     /// [`TextEncoder::forward`], keeping what the pullback needs.
@@ -80,10 +101,10 @@ impl TextEncoder {
         context: &Tensor<2>,
     ) -> (Tensor<2>, TextTrace) {
         let tokens = self.prefix_tokens(prompts, Some(context));
-        let (key_values, prefix) = self.tower.prefix_traced(tokens);
+        let (key_values, prefix) = self.tower().prefix_traced(tokens);
         let passes = self.lanes.map(self.jobs(prompts), |job| {
             let tokens = self.suffix_tokens(prompts, &job, Some(context));
-            self.tower.suffix_traced(tokens, &key_values, self.ends(&job))
+            self.tower().suffix_traced(tokens, &key_values, self.ends(&job))
         });
         let (embeddings, suffixes) = passes.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
         let embeddings = self.in_class_order(prompts, Tensor::cat(embeddings, 0));
@@ -103,12 +124,12 @@ impl TextEncoder {
         trace: &TextTrace,
         gradient: Tensor<2>,
     ) -> Tensor<2> {
-        let scale = GradientScale::new(&gradient, self.tower.dtype());
+        let scale = GradientScale::new(&gradient, self.tower().dtype());
         let gradient = scale.apply(gradient);
         let jobs = self.jobs(prompts).into_iter().zip(&trace.suffixes).collect();
         let gradients = self.lanes.map(jobs, |(job, trace): (Job<'_>, &SuffixTrace)| {
             let classes = class_indices(&job.group.classes[job.members.clone()], &gradient);
-            let of_job = self.tower.suffix_pullback(trace, gradient.clone().select(0, classes));
+            let of_job = self.tower().suffix_pullback(trace, gradient.clone().select(0, classes));
             (of_job.prefix, context_gradients(&job.group.suffixes[0], of_job.tokens))
         });
         let mut at_context: Vec<Option<Tensor<2>>> = vec![None; prompts.n_context()];
@@ -121,7 +142,7 @@ impl TextEncoder {
             accumulate(&mut at_context, context);
         }
         let at_prefix = at_prefix.expect("a prompt set has classes");
-        let tokens = self.tower.prefix_pullback(&trace.prefix, at_prefix);
+        let tokens = self.tower().prefix_pullback(&trace.prefix, at_prefix);
         accumulate(&mut at_context, context_gradients(prompts.prefix(), tokens));
         let rows = at_context.into_iter().map(|row| row.expect("every context vector has a place"));
         scale.undo(Tensor::cat(rows.collect(), 0))
@@ -136,13 +157,13 @@ impl TextEncoder {
     ) -> Tensor<2> {
         let embeddings = self.lanes.map(self.jobs(prompts), |job| {
             let ends = self.ends(&job);
-            self.tower.suffix(self.suffix_tokens(prompts, &job, context), prefix, ends.as_ref())
+            self.tower().suffix(self.suffix_tokens(prompts, &job, context), prefix, ends.as_ref())
         });
         self.in_class_order(prompts, Tensor::cat(embeddings, 0))
     }
 
     fn prefix_tokens(&self, prompts: &PromptSet, context: Option<&Tensor<2>>) -> Tensor<3> {
-        self.tower.embed(&[prompts.prefix()], 0, context)
+        self.tower().embed(&[prompts.prefix()], 0, context)
     }
 
     fn suffix_tokens(
@@ -153,7 +174,7 @@ impl TextEncoder {
     ) -> Tensor<3> {
         let texts: Vec<&[Item]> =
             job.group.suffixes[job.members.clone()].iter().map(Vec::as_slice).collect();
-        self.tower.embed(&texts, prompts.prefix().len(), context)
+        self.tower().embed(&texts, prompts.prefix().len(), context)
     }
 
     /// The groups that the classes are run in: few large ones where everything goes to the device
@@ -179,7 +200,7 @@ impl TextEncoder {
             marks[text * length + end] = 1.0;
         }
         let data = TensorData::new(marks, [ends.len(), length, 1]);
-        Some(Tensor::from_data(data, &self.tower.position_embedding.device()))
+        Some(Tensor::from_data(data, &self.tower().position_embedding.device()))
     }
 
     fn jobs<'a>(&self, prompts: &'a PromptSet) -> Vec<Job<'a>> {

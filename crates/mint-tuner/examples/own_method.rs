@@ -18,7 +18,7 @@ struct MeanOfViews {
 }
 
 impl Method for MeanOfViews {
-    fn view_demand(&self) -> ViewDemand {
+    fn view_demand(&self, _classes: &ClassSet<'_>) -> ViewDemand {
         ViewDemand::All
     }
 

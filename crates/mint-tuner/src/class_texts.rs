@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use mint_clip::{Clip, ContextPlaces, PromptSet, Tokenizer, normalize};
 
 use crate::error::MethodError;
@@ -30,6 +30,9 @@ pub enum ClassTexts {
     /// The template of the class set, which [`crate::ClassSet::with_template`] says; without one
     /// [`TEMPLATE`].
     OfSet,
+    /// The mean over the templates of the class set, which [`crate::ClassSet::with_ensemble`] says;
+    /// without any [`TEMPLATE`].
+    EnsembleOfSet,
     /// Texts of each class, the mean of them normalised: descriptions as Pratt et al., *What Does a
     /// Platypus Look Like?* (2023), have a language model write them.
     PerClass(Arc<ClassTextLists>),
@@ -47,8 +50,26 @@ impl Default for ClassTexts {
     }
 }
 
+/// The mean of each class's text embeddings.
+#[derive(Debug, Clone)]
+pub struct TextMeans {
+    /// Means of unit vectors, not normalised again. Shape: `[class, embed]`.
+    pub means: Tensor<2>,
+    /// Texts of each class. Length: class.
+    pub counts: Vec<usize>,
+}
+
+impl TextMeans {
+    /// The sum of each class's unit vectors. Shape: `[class, embed]`.
+    pub fn sums(&self) -> Tensor<2> {
+        let counts: Vec<f32> = self.counts.iter().map(|&count| count as f32).collect();
+        let counts = TensorData::new(counts, [self.counts.len(), 1]);
+        self.means.clone() * Tensor::from_data(counts, &self.means.device())
+    }
+}
+
 impl ClassTexts {
-    /// Embeddings of the classes, normalised. Shape: `[class, embed]`.
+    /// Embeddings of the classes, normalised `[class, embed]`, and the means that they are made of.
     ///
     /// # Errors
     ///
@@ -62,24 +83,31 @@ impl ClassTexts {
         clip: &Clip,
         tokenizer: &Tokenizer,
         class_names: &[String],
-    ) -> Result<Tensor<2>, MethodError> {
-        let of_template = |template: &String| {
-            let prompts = PromptSet::from_template(tokenizer, class_names, template)?;
-            Ok::<_, MethodError>(normalize(clip.text.forward(&prompts, None)))
+    ) -> Result<(Tensor<2>, TextMeans), MethodError> {
+        let embed = |prompts: &PromptSet, context: Option<&Tensor<2>>| {
+            normalize(clip.text.forward(prompts, context))
         };
-        match self {
-            Self::OfSet => of_template(&TEMPLATE.to_owned()),
+        let of_template = |template: &str| {
+            let prompts = PromptSet::from_template(tokenizer, class_names, template)?;
+            Ok::<_, MethodError>(embed(&prompts, None))
+        };
+        let one = |features: Tensor<2>| {
+            (features.clone(), TextMeans { means: features, counts: vec![1; class_names.len()] })
+        };
+        let counts = self.counts(class_names)?;
+        let many = |means: Tensor<2>| (normalize(means.clone()), TextMeans { means, counts });
+        Ok(match self {
+            Self::OfSet | Self::EnsembleOfSet => one(of_template(TEMPLATE)?),
             Self::PerClass(lists) => {
                 let of_class = |name: &String| {
                     let texts = lists.of(name)?;
                     let prompts = PromptSet::from_template(tokenizer, texts, "{}")?;
-                    let features = normalize(clip.text.forward(&prompts, None));
-                    Ok(normalize(features.mean_dim(0)))
+                    Ok(embed(&prompts, None).mean_dim(0))
                 };
-                let features = class_names.iter().map(of_class);
-                Ok(Tensor::cat(features.collect::<Result<_, MethodError>>()?, 0))
+                let of_classes = class_names.iter().map(of_class);
+                many(Tensor::cat(of_classes.collect::<Result<_, MethodError>>()?, 0))
             }
-            Self::Template(template) => of_template(template),
+            Self::Template(template) => one(of_template(template)?),
             Self::Ensemble(templates) => {
                 let mut sum: Option<Tensor<2>> = None;
                 for template in templates {
@@ -90,19 +118,41 @@ impl ClassTexts {
                     });
                 }
                 let sum = sum.expect("an ensemble has templates");
-                Ok(normalize(sum / templates.len() as f64))
+                many(sum / templates.len() as f64)
             }
             Self::Context(context) => {
                 let context = context.tensor();
                 let places = ContextPlaces::leading(context.dims()[0]);
                 let prompts = PromptSet::with_context(tokenizer, class_names, places)?;
-                Ok(normalize(clip.text.forward(&prompts, Some(&context))))
+                one(embed(&prompts, Some(&context)))
             }
-        }
+        })
     }
 }
 
 impl ClassTexts {
+    /// How many texts each class has.
+    ///
+    /// # Errors
+    ///
+    /// If a class has none.
+    pub fn counts(&self, class_names: &[String]) -> Result<Vec<usize>, MethodError> {
+        let count = |name: &String| match self {
+            Self::PerClass(lists) => lists.of(name).map(<[_]>::len),
+            Self::Ensemble(templates) => Ok(templates.len()),
+            _ => Ok(1),
+        };
+        class_names.iter().map(count).collect()
+    }
+
+    /// What the texts are, in words that no other texts have; `None` if they are made of vectors.
+    pub fn identity(&self) -> Option<String> {
+        match self {
+            Self::Context(_) => None,
+            words => Some(format!("{words:?}")),
+        }
+    }
+
     /// Whether both make the same texts of every class; contexts are compared by their values.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -114,7 +164,7 @@ impl ClassTexts {
     /// [`ClassTexts::is_same`] as far as can be told without reading tensors back.
     pub(crate) fn is_identical(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::OfSet, Self::OfSet) => true,
+            (Self::OfSet, Self::OfSet) | (Self::EnsembleOfSet, Self::EnsembleOfSet) => true,
             (Self::PerClass(one), Self::PerClass(other)) => one == other,
             (Self::Template(one), Self::Template(other)) => one == other,
             (Self::Ensemble(one), Self::Ensemble(other)) => one == other,
@@ -149,11 +199,45 @@ impl ClassTextLists {
         Ok(Self { texts })
     }
 
+    /// From what tells each class from others, such as `a long tail`: the texts `{name}, which ..`
+    /// that TPS and Menon and Vondrick, *Visual Classification via Description from Large Language
+    /// Models* (2023), make of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ClassTextLists::new`].
+    pub fn of_descriptors(
+        lists: impl IntoIterator<Item = (String, Vec<String>)>,
+    ) -> Result<Self, MethodError> {
+        Self::new(lists.into_iter().map(|(name, descriptors)| {
+            let shown = name.replace('_', " ");
+            let text = |descriptor: String| match descriptor.trim() {
+                "" => descriptor,
+                _ => format!("{shown}, {}", clause(&descriptor)),
+            };
+            let texts = descriptors.into_iter().map(text).collect();
+            (name, texts)
+        }))
+    }
+
     fn of(&self, name: &str) -> Result<&[String], MethodError> {
         let texts = self.texts.get(&plain(name)).map(Vec::as_slice);
         texts.ok_or_else(|| {
             MethodError::Config(format!("the class texts have none for the class `{name}`"))
         })
+    }
+}
+
+/// A descriptor as a relative clause. As in the official code, any word with a small `a` at its start
+/// stands for an article, and a capital letter for neither.
+fn clause(descriptor: &str) -> String {
+    let starts = |words: &[&str]| words.iter().any(|word| descriptor.starts_with(word));
+    if starts(&["a", "used"]) {
+        format!("which is {descriptor}")
+    } else if starts(&["has", "often", "typically", "may", "can"]) {
+        format!("which {descriptor}")
+    } else {
+        format!("which has {descriptor}")
     }
 }
 
@@ -180,5 +264,42 @@ impl Context {
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.is_identical(other) || self.0.to_data() == other.0.to_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_become_clauses_by_their_first_letters() {
+        for (descriptor, text) in [
+            ("a long tail", "which is a long tail"),
+            ("arranged in rows", "which is arranged in rows"),
+            ("used for digging", "which is used for digging"),
+            ("has whiskers", "which has whiskers"),
+            ("hash marks", "which hash marks"),
+            ("often red", "which often red"),
+            ("typically small", "which typically small"),
+            ("may bark", "which may bark"),
+            ("can fly", "which can fly"),
+            ("four legs", "which has four legs"),
+            ("A long tail", "which has A long tail"),
+            ("Can fly", "which has Can fly"),
+        ] {
+            let name = "tabby_Cat".to_owned();
+            let lists = ClassTextLists::of_descriptors([(name, vec![descriptor.to_owned()])]);
+            let lists = lists.expect("it has a descriptor");
+            assert_eq!(lists.of("Tabby cat").expect("known"), [format!("tabby Cat, {text}")]);
+        }
+    }
+
+    #[test]
+    fn a_class_without_descriptors_or_with_an_empty_one_is_refused() {
+        for descriptors in [vec![], vec!["four legs".to_owned(), " ".to_owned()]] {
+            let lists = ClassTextLists::of_descriptors([("cat".to_owned(), descriptors)]);
+            let message = lists.expect_err("refused").to_string();
+            assert!(message.starts_with("the class `cat` has"), "{message}");
+        }
     }
 }

@@ -60,7 +60,7 @@ impl Cocoop {
 }
 
 impl Method for Cocoop {
-    fn view_demand(&self) -> ViewDemand {
+    fn view_demand(&self, _classes: &ClassSet<'_>) -> ViewDemand {
         ViewDemand::Clean
     }
 
@@ -80,7 +80,7 @@ impl Method for Cocoop {
         let (clip, image) = (views.clip(), views.clean_embedding());
         let context = self.prompts.context_of(image.clone());
         let texts = self.texts(classes)?;
-        let features = clip.text.forward(&texts, Some(&context));
+        let features = classes.with_none_after(clip.text.forward(&texts, Some(&context)));
         Ok(Pending::logits(clip.logits(image, features)))
     }
 }

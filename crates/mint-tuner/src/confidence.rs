@@ -19,6 +19,45 @@ pub fn entropies(logits: Tensor<2>) -> Tensor<1> {
     -terms.sum_dim(1).squeeze_dim::<1>(1)
 }
 
+/// What says how unsure a view is.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Uncertainty {
+    /// Shannon's entropy.
+    #[default]
+    Shannon,
+    /// Tsallis's entropy of this order, `(1 - sum_c p_c^q) / (q - 1)`: above 1 the likely classes
+    /// count for more than with Shannon's, below 1 for less; order 1 is Shannon's.
+    ///
+    /// Source: Tsallis, *Possible Generalization of Boltzmann-Gibbs Statistics* (1988), equation 1.
+    Tsallis(f64),
+}
+
+impl Uncertainty {
+    /// Checks the order.
+    ///
+    /// # Errors
+    ///
+    /// If it is not above 0.
+    pub fn check(self) -> Result<(), MethodError> {
+        match self {
+            Self::Shannon => Ok(()),
+            Self::Tsallis(order) => settings::positive("tsallis", order),
+        }
+    }
+
+    /// Of each view. Shapes: `[view, class] -> [view]`.
+    pub fn of(self, logits: Tensor<2>) -> Tensor<1> {
+        match self {
+            Self::Tsallis(order) if order != 1.0 => {
+                let powers = (log_softmax(logits, 1) * order).exp();
+                (powers.sum_dim(1) - 1.0).squeeze_dim::<1>(1) / (1.0 - order)
+            }
+            _ => entropies(logits),
+        }
+    }
+}
+
 /// The share of an image's views that a method trusts: above 0 and at most 1.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
@@ -84,7 +123,31 @@ pub fn confident_views(logits: Tensor<2>, count: usize) -> Tensor<1, Int> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
+
+    #[test]
+    fn tsallis_entropies_are_those_computed_by_hand_and_order_1_is_shannons() {
+        let distribution = [0.5f32, 0.25, 0.125, 0.125];
+        let logits = Tensor::<2>::from_data([distribution.map(f32::ln)], &Device::flex());
+        let value = |uncertainty: Uncertainty| {
+            let values = uncertainty.of(logits.clone()).into_data();
+            values.try_into_vec::<f32>().expect("numbers in single precision")[0]
+        };
+        let near = |actual: f32, expected: f32| {
+            assert!((actual - expected).abs() < 1e-5, "{actual} {expected}");
+        };
+        near(value(Uncertainty::Tsallis(2.0)), 1.0 - 0.34375);
+        let roots: f32 = distribution.iter().map(|p| p.sqrt()).sum();
+        near(value(Uncertainty::Tsallis(0.5)), 2.0 * (roots - 1.0));
+        near(value(Uncertainty::Shannon), 1.75 * 2f32.ln());
+        assert_eq!(value(Uncertainty::Tsallis(1.0)), value(Uncertainty::Shannon));
+        assert!((value(Uncertainty::Tsallis(1.01)) - value(Uncertainty::Shannon)).abs() < 0.02);
+        for order in [0.0, -1.0, f64::NAN] {
+            assert!(Uncertainty::Tsallis(order).check().is_err());
+        }
+    }
 
     #[test]
     fn a_share_of_the_views_is_at_least_one_view() {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use mint_clip::WeightsError;
 use mint_clip::tokenizer::TokenizerError;
 
 /// Why a method cannot run.
@@ -11,6 +12,9 @@ pub enum MethodError {
     /// A class name does not fit into the model's context.
     #[error("a class prompt cannot be made")]
     Prompt(#[from] TokenizerError),
+    /// A tower that is needed only now cannot be read.
+    #[error("the model cannot be read")]
+    Weights(#[from] WeightsError),
     /// The configuration does not fit the model or the views.
     #[error("{0}")]
     Config(String),

@@ -8,6 +8,8 @@ use mint_clip::{Clip, PassConfig, UnpromptedPass};
 
 use crate::class_set::TextFeatures;
 use crate::confidence::entropies;
+use crate::error::MethodError;
+use crate::trace::Trace;
 
 /// The views of one image. What several methods read is computed once, when first asked for.
 pub struct ImageViews<'a> {
@@ -18,6 +20,8 @@ pub struct ImageViews<'a> {
     embeddings: OnceCell<Tensor<2>>,
     clean_embedding: OnceCell<Tensor<2>>,
     logits: RefCell<Vec<(TextFeatures, ViewLogits)>>,
+    /// `None` unless somebody wants to know what a method does.
+    trace: RefCell<Option<Trace>>,
 }
 
 /// All views compared with fixed texts.
@@ -49,7 +53,32 @@ impl<'a> ImageViews<'a> {
             embeddings: OnceCell::new(),
             clean_embedding: OnceCell::new(),
             logits: RefCell::default(),
+            trace: RefCell::default(),
         }
+    }
+
+    /// Lets a method note what it does; nothing happens unless [`Method::explain`] asks for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `note`.
+    ///
+    /// [`Method::explain`]: crate::Method::explain
+    pub fn trace(
+        &self,
+        note: impl FnOnce(&mut Trace) -> Result<(), MethodError>,
+    ) -> Result<(), MethodError> {
+        self.trace.borrow_mut().as_mut().map_or(Ok(()), note)
+    }
+
+    /// Notes are wanted from now on.
+    pub(crate) fn begin_trace(&self) {
+        *self.trace.borrow_mut() = Some(Trace::default());
+    }
+
+    /// What was noted; no more notes are wanted.
+    pub(crate) fn end_trace(&self) -> Trace {
+        self.trace.take().unwrap_or_default()
     }
 
     /// With the embedding of view 0 `[1, embed]`, which was computed together with those of other

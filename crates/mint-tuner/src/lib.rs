@@ -5,6 +5,7 @@
 //! want to see or change what happens inside. [`Tpt`] tunes the context alone, [`Sar`] the image
 //! tower's LayerNorms; [`Mta`], [`Zero`], [`Vte`] and [`Tda`] look at many views without learning
 //! weights. [`Onzeta`] learns a classifier from the stream of images. [`ZeroShot`], [`Cocoop`] and [`Maple`] look at the clean view with what was trained.
+//! [`Method::explain`] also says how an answer came about.
 //! What they share is computed once: for an image in [`ImageViews`], for a test set in [`ClassSet`].
 //!
 //! The whole way from weights to scores is in `examples/mint.rs`, a method of one's own in
@@ -26,10 +27,16 @@
 //!
 //! Nothing here knows about files, data sets or pixels: tensors in, numbers out.
 
+pub mod atpt;
+pub mod boostadapter;
+pub mod caches;
 mod class_set;
 mod class_texts;
 mod cocoop;
 pub mod confidence;
+pub mod ctpt;
+pub mod dota;
+pub mod dpe;
 mod error;
 mod image_views;
 mod maple;
@@ -38,26 +45,35 @@ mod method;
 mod mint;
 pub mod mta;
 pub mod objective;
+pub mod oga;
 pub mod onzeta;
 mod optimizer;
 pub mod ordering;
 mod outcome;
 mod pending;
+mod per_set;
 mod prompt_learner;
 mod sar;
 mod settings;
 pub mod tda;
+pub mod tps;
 pub mod tpt;
+mod trace;
 mod vte;
 pub mod zero;
 mod zero_shot;
 
 pub use mint_clip::burn;
 
-pub use class_set::{CacheKey, ClassSet, TextFeatures};
-pub use class_texts::{ClassTextLists, ClassTexts, Context, TEMPLATE};
+pub use atpt::{AngleDirection, Atpt, AtptConfig};
+pub use boostadapter::{Boostadapter, BoostadapterConfig};
+pub use class_set::{CacheKey, ClassSet, KeptTexts, TextFeatures};
+pub use class_texts::{ClassTextLists, ClassTexts, Context, TEMPLATE, TextMeans};
 pub use cocoop::{Cocoop, CocoopPrompts};
-pub use confidence::ConfidentShare;
+pub use confidence::{ConfidentShare, Uncertainty};
+pub use ctpt::{Ctpt, CtptConfig};
+pub use dota::{Dota, DotaConfig};
+pub use dpe::{Dpe, DpeConfig};
 pub use error::MethodError;
 pub use image_views::{ImageViews, ViewLogits};
 pub use maple::{CoupledPrompt, Maple, MaplePrompts};
@@ -68,14 +84,18 @@ pub use mint::{
     UsageScaling,
 };
 pub use mta::{Mta, MtaConfig};
+pub use oga::{Oga, OgaConfig, OgaEstimator};
 pub use onzeta::{Onzeta, OnzetaConfig};
 pub use optimizer::{OptimizerConfig, TensorOptimizer};
 pub use outcome::{Outcome, ScoreKind, StepSummary};
 pub use pending::Pending;
+pub use per_set::LooksAt;
 pub use prompt_learner::PromptLearner;
 pub use sar::{NormObjective, NormTuning, NormUpdate, Sar, SarBatch, SarConfig, SarPrediction};
 pub use tda::{Tda, TdaConfig};
+pub use tps::{Tps, TpsConfig, TpsPrototypes};
 pub use tpt::{Tpt, TptConfig};
+pub use trace::{Recalled, Trace, ViewTrace};
 pub use vte::{Vte, VteConfig};
 pub use zero::{Zero, ZeroConfig};
 pub use zero_shot::ZeroShot;

@@ -75,13 +75,14 @@ impl Maple {
         classes.derived(&self.key, || {
             let texts = self.prompts.texts(classes.tokenizer(), classes.names())?;
             let encoder = &classes.clip().text;
-            Ok(encoder.forward_with_deep_prompts(&texts, &self.prompts.text()))
+            let features = encoder.forward_with_deep_prompts(&texts, &self.prompts.text());
+            Ok(classes.with_none_after(features))
         })
     }
 }
 
 impl Method for Maple {
-    fn view_demand(&self) -> ViewDemand {
+    fn view_demand(&self, _classes: &ClassSet<'_>) -> ViewDemand {
         ViewDemand::Clean
     }
 

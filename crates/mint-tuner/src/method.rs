@@ -6,6 +6,7 @@ use crate::image_views::ImageViews;
 use crate::memory::{Lifetime, Remembers};
 use crate::outcome::Outcome;
 use crate::pending::Pending;
+use crate::trace::Trace;
 
 /// A way to classify images with a frozen CLIP.
 ///
@@ -13,8 +14,8 @@ use crate::pending::Pending;
 /// the images before implements [`Remembers`] too. To use one, call [`Method::classify`] for each
 /// image, and [`Method::next_test_set`] before the images of another test set.
 pub trait Method {
-    /// How many of an image's views the method looks at.
-    fn view_demand(&self) -> ViewDemand;
+    /// How many of an image's views the method looks at; official code may have a rule for each set.
+    fn view_demand(&self, classes: &ClassSet<'_>) -> ViewDemand;
 
     /// Whether the method looks at pixels; `false` if the embeddings of the views are enough, which
     /// may then come from a cache.
@@ -66,6 +67,16 @@ pub trait Method {
         self.run(classes, views)
     }
 
+    /// [`Method::launch`] for several images, in their order; for each its own success. What is said of
+    /// an image does not depend on the company that it is launched in.
+    fn launch_each(
+        &mut self,
+        classes: &ClassSet<'_>,
+        images: &[ImageViews<'_>],
+    ) -> Vec<Result<Pending, MethodError>> {
+        images.iter().map(|views| self.launch(classes, views)).collect()
+    }
+
     /// Classifies one image and waits for the result.
     ///
     /// # Errors
@@ -77,6 +88,27 @@ pub trait Method {
         views: &ImageViews<'_>,
     ) -> Result<Outcome, MethodError> {
         self.launch(classes, views)?.read()
+    }
+
+    /// [`Method::classify`], and what happened on the way: the same answer, and the same memory of
+    /// the image. A method says what happened through [`ImageViews::trace`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Method::classify`].
+    fn explain(
+        &mut self,
+        classes: &ClassSet<'_>,
+        views: &ImageViews<'_>,
+    ) -> Result<(Outcome, Trace), MethodError> {
+        views.begin_trace();
+        let outcome = self.classify(classes, views);
+        let mut trace = views.end_trace();
+        let outcome = outcome?;
+        if !trace.scores.is_empty() {
+            trace.scores.push(outcome.scores.clone());
+        }
+        Ok((outcome, trace))
     }
 
     /// Forgets what does not last beyond a test set.

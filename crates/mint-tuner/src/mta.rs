@@ -100,7 +100,7 @@ impl Mta {
 }
 
 impl Method for Mta {
-    fn view_demand(&self) -> ViewDemand {
+    fn view_demand(&self, _classes: &ClassSet<'_>) -> ViewDemand {
         ViewDemand::All
     }
 
@@ -120,10 +120,16 @@ impl Method for Mta {
         let features = classes.features(&self.texts)?;
         let embeddings = normalize(views.embeddings());
         let [n_views, width] = embeddings.dims();
-        let logits = views.logits(&features).logits;
-        let affinity = affinity(logits).reshape([n_views * n_views]);
+        let logits = views.logits(&features);
+        let affinity = affinity(logits.logits.clone()).reshape([n_views * n_views]);
         let (features, scale) = (features.tensor(), views.clip().logit_scale);
         let config = self.config.clone();
+        views.trace(|trace| {
+            let affinity = read_vector(affinity.clone())?;
+            let rows = read_vector(embeddings.clone().reshape([n_views * width]))?;
+            let Mode { inlierness, .. } = find_mode(&config, &rows, &affinity, n_views)?;
+            trace.see(logits.logits, logits.entropies, inlierness)
+        })?;
         Ok(Pending::later(move || {
             let affinity = read_vector(affinity)?;
             let rows = read_vector(embeddings.clone().reshape([n_views * width]))?;

@@ -162,6 +162,11 @@ impl Stream {
         Ok(Opinions { texts: by_texts, images: by_images, combined })
     }
 
+    /// Images so far.
+    pub fn images(&self) -> usize {
+        self.images
+    }
+
     /// What is added to each class's logit. Length: class; empty before the first image.
     pub fn class_weights(&self) -> &[f32] {
         &self.class_weights
@@ -178,11 +183,13 @@ fn scaled(rows: &[f32], image: &[f32], temperature: f64) -> Vec<f32> {
     rows.chunks_exact(image.len()).map(|row| dot(row, image) / temperature as f32).collect()
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+/// The sum of the products of two rows.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-fn softmax(logits: Vec<f32>) -> Vec<f32> {
+/// Probabilities of logits.
+pub(crate) fn softmax(logits: Vec<f32>) -> Vec<f32> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f32> = logits.into_iter().map(|logit| (logit - largest).exp()).collect();
     let sum: f32 = powers.iter().sum();
@@ -197,7 +204,7 @@ impl Onzeta {
 }
 
 impl Method for Onzeta {
-    fn view_demand(&self) -> ViewDemand {
+    fn view_demand(&self, _classes: &ClassSet<'_>) -> ViewDemand {
         ViewDemand::Clean
     }
 
@@ -231,21 +238,21 @@ impl Method for Onzeta {
     }
 
     fn remembers(&mut self) -> Option<&mut dyn Remembers> {
-        Some(self)
+        Some(&mut self.stream)
     }
 }
 
-impl Remembers for Onzeta {
+impl Remembers for Stream {
     fn lifetime(&self) -> Lifetime {
         Lifetime::TestSet
     }
 
     fn forget(&mut self) {
-        self.stream = Stream::default();
+        *self = Self::default();
     }
 
     fn save(&self) -> Result<Memory, MethodError> {
-        let Stream { images, class_weights, classifier } = &self.stream;
+        let Self { images, class_weights, classifier } = self;
         Ok(Memory::default()
             .with_integers("images", &[*images as i64])
             .with_floats("class-weights", class_weights)
@@ -255,7 +262,7 @@ impl Remembers for Onzeta {
     fn restore(&mut self, memory: &Memory, _device: &Device) -> Result<(), MethodError> {
         let images = memory.integers("images")?;
         let images = images.first().and_then(|&images| usize::try_from(images).ok());
-        self.stream = Stream {
+        *self = Self {
             images: images.ok_or_else(|| memory.damaged("images"))?,
             class_weights: memory.floats("class-weights")?,
             classifier: memory.floats("classifier")?,

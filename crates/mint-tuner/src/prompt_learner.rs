@@ -12,6 +12,8 @@ pub struct PromptLearner {
     start: Tensor<2>,
     start_features: Tensor<2>,
     start_trace: TextTrace,
+    /// Embeddings of texts that have no context. Shape: `[text, embed]`.
+    fixed: Option<Tensor<2>>,
 }
 
 impl PromptLearner {
@@ -32,7 +34,20 @@ impl PromptLearner {
         let places = ContextPlaces::leading(start.dims()[0]);
         let prompts = PromptSet::with_context(tokenizer, class_names, places)?;
         let (start_features, start_trace) = clip.text.forward_traced(&prompts, &start);
-        Ok(Self { prompts, start, start_features, start_trace })
+        Ok(Self { prompts, start, start_features, start_trace, fixed: None })
+    }
+
+    /// With texts that have no context, as further classes. Shape: `[text, embed]`, not normalised.
+    pub(crate) fn with_fixed(self, fixed: Tensor<2>) -> Self {
+        let start_features = Tensor::cat(vec![self.start_features, fixed.clone()], 0);
+        Self { start_features, fixed: Some(fixed), ..self }
+    }
+
+    fn and_fixed(&self, features: Tensor<2>) -> Tensor<2> {
+        match &self.fixed {
+            None => features,
+            Some(fixed) => Tensor::cat(vec![features, fixed.clone()], 0),
+        }
     }
 
     /// The context that every image starts from. Shape: `[context, width]`.
@@ -47,12 +62,13 @@ impl PromptLearner {
 
     /// The texts' embeddings with another context, not normalised. Shape: `[class, embed]`.
     pub fn features(&self, clip: &Clip, context: &Tensor<2>) -> Tensor<2> {
-        clip.text.forward(&self.prompts, Some(context))
+        self.and_fixed(clip.text.forward(&self.prompts, Some(context)))
     }
 
     /// [`PromptLearner::features`] with what [`PromptLearner::pullback`] needs.
     pub fn features_traced(&self, clip: &Clip, context: &Tensor<2>) -> (Tensor<2>, TextTrace) {
-        clip.text.forward_traced(&self.prompts, context)
+        let (features, trace) = clip.text.forward_traced(&self.prompts, context);
+        (self.and_fixed(features), trace)
     }
 
     /// Gradient at the context from the gradient at the embeddings; `None` stands for the trace of the start.
@@ -64,6 +80,8 @@ impl PromptLearner {
         trace: Option<&TextTrace>,
         gradient: Tensor<2>,
     ) -> Tensor<2> {
+        // Texts without context pull at none.
+        let gradient = gradient.narrow(0, 0, self.prompts.n_classes());
         clip.text.pullback(&self.prompts, trace.unwrap_or(&self.start_trace), gradient)
     }
 }

@@ -54,7 +54,7 @@ impl Vte {
 }
 
 impl Method for Vte {
-    fn view_demand(&self) -> ViewDemand {
+    fn view_demand(&self, _classes: &ClassSet<'_>) -> ViewDemand {
         ViewDemand::All
     }
 
@@ -73,10 +73,11 @@ impl Method for Vte {
     ) -> Result<Pending, MethodError> {
         let ViewLogits { logits, entropies } = views.logits(&classes.features(&self.texts)?);
         let n_views = logits.dims()[0];
-        let count = self.config.confident_share.count(n_views)?;
+        let chosen = smallest(entropies.clone(), self.config.confident_share.count(n_views)?);
+        views.trace(|trace| trace.choose(logits.clone(), entropies, chosen.clone()))?;
         // The mean of unit vectors is not made a unit vector again. Logits are linear in the image,
         // so those of the mean are the mean of the views'.
-        let mean = logits.select(0, smallest(entropies, count)).mean_dim(0);
+        let mean = logits.select(0, chosen).mean_dim(0);
         Ok(Pending::logits(mean))
     }
 }

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::class_set::ClassSet;
 use crate::class_texts::ClassTexts;
-use crate::confidence::ConfidentShare;
+use crate::confidence::{ConfidentShare, Uncertainty};
 use crate::error::MethodError;
 use crate::image_views::{ImageViews, ViewLogits};
 use crate::method::{Method, ViewDemand};
-use crate::ordering::ascending;
+use crate::ordering::{ascending, smallest};
 use crate::outcome::{Outcome, read_vector};
 use crate::pending::Pending;
 
@@ -22,11 +22,13 @@ pub struct ZeroConfig {
     /// Share of the views that vote, those of lowest entropy: 0.3 in the published code, 0.1 in
     /// the paper's first version.
     pub confident_share: ConfidentShare,
+    /// What says how unsure a view is.
+    pub uncertainty: Uncertainty,
 }
 
 impl Default for ZeroConfig {
     fn default() -> Self {
-        Self { confident_share: ConfidentShare::THREE_TENTHS }
+        Self { confident_share: ConfidentShare::THREE_TENTHS, uncertainty: Uncertainty::default() }
     }
 }
 
@@ -35,8 +37,9 @@ impl ZeroConfig {
     ///
     /// # Errors
     ///
-    /// If the share is less than one view.
+    /// If the share is less than one view, or an order of entropy is not above 0.
     pub fn check(&self, views: usize) -> Result<(), MethodError> {
+        self.uncertainty.check()?;
         self.confident_share.count(views).map(drop)
     }
 }
@@ -56,7 +59,7 @@ impl Zero {
 }
 
 impl Method for Zero {
-    fn view_demand(&self) -> ViewDemand {
+    fn view_demand(&self, _classes: &ClassSet<'_>) -> ViewDemand {
         ViewDemand::All
     }
 
@@ -74,8 +77,16 @@ impl Method for Zero {
         views: &ImageViews<'_>,
     ) -> Result<Pending, MethodError> {
         let ViewLogits { logits, entropies } = views.logits(&classes.features(&self.texts)?);
+        let entropies = match self.config.uncertainty {
+            Uncertainty::Shannon => entropies,
+            other => other.of(logits.clone()),
+        };
         let [n_views, n_classes] = logits.dims();
         let n_voters = self.config.confident_share.count(n_views)?;
+        views.trace(|trace| {
+            let voters = smallest(entropies.clone(), n_voters);
+            trace.choose(logits.clone(), entropies.clone(), voters)
+        })?;
         Ok(Pending::later(move || {
             let entropies = read_vector(entropies)?;
             let logits = read_vector(logits.reshape([n_views * n_classes]))?;

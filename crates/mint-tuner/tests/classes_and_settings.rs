@@ -65,6 +65,61 @@ fn learners_are_shared_by_methods_with_an_equal_start_only() {
 }
 
 #[test]
+fn a_text_of_none_is_embedded_as_it_is_beside_fixed_and_learned_texts() {
+    let clip = small_clip();
+    let tokenizer = clip.tokenizer();
+    let names = names();
+    // The text that the words before the first name make of it.
+    let none = ["a photo of a tabby cat.".to_owned(), "x_y".to_owned()];
+    let alone = ClassSet::new(&clip, &tokenizer, &names);
+    let classes = ClassSet::new(&clip, &tokenizer, &names).with_none(&none).expect("they fit");
+    assert_eq!((classes.names(), classes.none_texts()), (&names[..], &none[..]));
+    let width = clip.config.embed_dim;
+    let words = clip.context_of(&tokenizer, "a photo of a");
+    for texts in [
+        ClassTexts::Template("a photo of a {}.".to_owned()),
+        ClassTexts::Ensemble(vec!["a photo of a {}.".to_owned(), "art of a {}.".to_owned()]),
+        ClassTexts::Context(words.clone().into()),
+    ] {
+        let features = classes.features(&texts).expect("they fit");
+        let expected = alone.features(&texts).expect("they fit");
+        let rows = values(features.tensor());
+        assert_eq!(rows.len(), 5 * width);
+        assert_eq!(rows[..3 * width], values(expected.tensor()));
+        assert_eq!(features.means().counts[3..], [1, 1]);
+        let template = alone.features(&ClassTexts::default()).expect("they fit");
+        let of_cat = &values(template.tensor())[..width];
+        assert_close("none", &rows[3 * width..4 * width], of_cat, Bound::OPERATION);
+        let prompts: Vec<_> = tokenizer.tokens("x_y").expect("it fits");
+        let prompts = prompts.into_iter().map(mint_clip::prompt::Item::Token).collect();
+        let plain = normalize(clip.text.forward(&PromptSet::new(vec![prompts]), None));
+        assert_close("as it is", &rows[4 * width..], &values(plain), Bound::OPERATION);
+    }
+
+    let [learner, without] =
+        [&classes, &alone].map(|set| set.learner(&words.clone().into()).expect("they fit"));
+    let moved = words.clone() * 1.5;
+    let (features, trace) = learner.features_traced(&clip, &moved);
+    let (expected, of_classes) = without.features_traced(&clip, &moved);
+    let (rows, start) = (values(features.clone()), values(learner.start_features()));
+    assert_eq!(rows[..3 * width], values(expected));
+    assert_eq!(rows[3 * width..], start[3 * width..], "no context moves them");
+    let untraced = values(learner.features(&clip, &moved));
+    assert_close("untraced", &untraced, &rows, Bound::OPERATION);
+    // Whatever pulls at them, the context feels nothing of it.
+    let pull = features.ones_like();
+    let gradient = learner.pullback(&clip, Some(&trace), pull.clone());
+    let expected = without.pullback(&clip, Some(&of_classes), pull.clone().narrow(0, 0, 3));
+    assert_eq!(values(gradient), values(expected));
+    let at_start = without.pullback(&clip, None, pull.clone().narrow(0, 0, 3));
+    assert_eq!(values(learner.pullback(&clip, None, pull)), values(at_start));
+
+    let long = ["word ".repeat(100)];
+    let message = ClassSet::new(&clip, &tokenizer, &names).with_none(&long);
+    assert!(message.is_err_and(|error| error.to_string().contains("prompt")));
+}
+
+#[test]
 fn settings_are_accepted_up_to_their_limits_and_refused_beyond() {
     let accepted = |change: fn(&mut MintConfig)| {
         let mut config = MintConfig { bank_slots: 8, ..MintConfig::default() };

@@ -271,7 +271,7 @@ fn methods_give_what_their_parts_give() {
     });
     check("mta", scores(&clip, &mut Mta::new(config.clone(), ClassTexts::default())), parts);
 
-    let config = ZeroConfig { confident_share: share(0.3) };
+    let config = ZeroConfig { confident_share: share(0.3), ..ZeroConfig::default() };
     let parts = of_images(&|embeddings| {
         let logits = logits(embeddings);
         votes(&values(logits.clone()), names.len(), &values(entropies(logits)), 4)

@@ -25,7 +25,7 @@ mod checkpoint;
 mod companions;
 mod contents;
 mod dimensions;
-mod error;
+pub(crate) mod error;
 mod file;
 mod hugging_face_config;
 mod layout;

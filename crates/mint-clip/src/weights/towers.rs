@@ -1,5 +1,7 @@
 //! Builds the towers from an opened checkpoint.
 
+use std::sync::Arc;
+
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -16,6 +18,7 @@ use crate::image_encoder::ImageEncoder;
 use crate::lanes::Lanes;
 use crate::linear::frozen_linear;
 use crate::norm::LayerNorm;
+use crate::precision::Precision;
 use crate::text::TextTower;
 use crate::text_encoder::TextEncoder;
 use crate::vision::VisionTower;
@@ -32,6 +35,42 @@ impl Checkpoint {
         Ok(Clip {
             image: ImageEncoder::new(self.vision_tower(device)?, lanes.clone()),
             text: TextEncoder::new(self.text_tower(device)?, lanes),
+            logit_scale,
+            config,
+            device: device.clone(),
+        })
+    }
+
+    /// The model, whose towers are read when they are first needed, and then have numbers of this
+    /// precision.
+    ///
+    /// Whoever needs a tower calls [`ImageEncoder::ensure`] or [`TextEncoder::ensure`] first, which
+    /// say what is wrong with the files; everything else panics then.
+    ///
+    /// # Errors
+    ///
+    /// If a tower is missing, or the scale of the logits cannot be read.
+    pub fn load_when_needed(
+        self,
+        device: &Device,
+        lanes: Lanes,
+        precision: Precision,
+    ) -> Result<Clip, WeightsError> {
+        let config = self.config()?;
+        let (logit_scale, _) = self.logit_scale()?;
+        let of_image = Arc::new(self);
+        let of_text = of_image.clone();
+        let (image_device, text_device) = (device.clone(), device.clone());
+        let dtype = precision.dtype();
+        Ok(Clip {
+            image: ImageEncoder::later(
+                move || Ok(of_image.vision_tower(&image_device)?.with_dtype(dtype)),
+                lanes.clone(),
+            ),
+            text: TextEncoder::later(
+                move || Ok(of_text.text_tower(&text_device)?.with_dtype(dtype)),
+                lanes,
+            ),
             logit_scale,
             config,
             device: device.clone(),

@@ -28,6 +28,8 @@ pub struct Adaptation<'a> {
     n_chosen: usize,
     /// The choice of the first step, which the later steps keep. Shape: `[chosen]`.
     chosen: Option<Tensor<1, Int>>,
+    /// What that choice was made by. Shape: `[view, class]`.
+    view_logits: Option<Tensor<2>>,
     /// `None` is the learner's start. Shape: `[context, width]`.
     context: Option<Tensor<2>>,
     context_optimizer: TensorOptimizer<2>,
@@ -73,6 +75,7 @@ impl<'a> Adaptation<'a> {
         Ok(Self {
             n_chosen: config.chosen(queries.views())?,
             chosen: None,
+            view_logits: None,
             context: None,
             context_optimizer: TensorOptimizer::new(&config.optimizer),
             keys_optimizer: TensorOptimizer::new(&config.optimizer),
@@ -178,6 +181,11 @@ impl<'a> Adaptation<'a> {
         self.chosen.clone()
     }
 
+    /// Logits of all views at the first step, by which they were chosen. Shape: `[view, class]`.
+    pub fn view_logits(&self) -> Option<Tensor<2>> {
+        self.view_logits.clone()
+    }
+
     /// The bank as it is now.
     pub fn bank(&self) -> &MemoryBank {
         self.bank
@@ -195,7 +203,8 @@ impl<'a> Adaptation<'a> {
         }
         let embeddings = self.clip.image.resume(&self.pass.entry, prompts.clone());
         let logits = self.clip.logits(embeddings, text_features.clone());
-        let chosen = confident_views(logits, self.n_chosen);
+        let chosen = confident_views(logits.clone(), self.n_chosen);
+        self.view_logits = Some(logits);
         self.chosen.insert(chosen).clone()
     }
 

@@ -17,11 +17,13 @@ pub use retrieval::{Queries, UsageScaling};
 
 use crate::class_set::ClassSet;
 use crate::class_texts::Context;
+use crate::confidence::entropies;
 use crate::error::MethodError;
 use crate::image_views::ImageViews;
 use crate::memory::{Lifetime, Memory, Remembers};
 use crate::method::{Method, ViewDemand};
 use crate::pending::Pending;
+use crate::trace::{Recalled, integers};
 
 /// Adapts a memory bank and a context to each image before it is classified.
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl Mint {
 }
 
 impl Method for Mint {
-    fn view_demand(&self) -> ViewDemand {
+    fn view_demand(&self, _classes: &ClassSet<'_>) -> ViewDemand {
         ViewDemand::All
     }
 
@@ -70,12 +72,28 @@ impl Method for Mint {
         let pass = views.pass(&self.pass);
         let mut adaptation =
             Adaptation::new(&self.config, views.clip(), &learner, &mut self.bank, &pass)?;
-        let steps = (0..self.config.steps)
-            .map(|_| {
-                let Step { loss, entropy, .. } = adaptation.step();
-                [loss, entropy]
-            })
-            .collect();
+        views.trace(|trace| {
+            let blocks = self.pass.levels.iter().map(|level| level + 1).collect();
+            let usage = integers(adaptation.bank().usage().counts())?;
+            let usage = usage.into_iter().map(|count| count as u64).collect();
+            trace.recalled = Some(Recalled { blocks, usage, ..Recalled::default() });
+            Ok(())
+        })?;
+        let mut steps = Vec::with_capacity(self.config.steps);
+        for _ in 0..self.config.steps {
+            views.trace(|trace| {
+                trace.score(adaptation.predict())?;
+                trace.recalled.as_mut().map_or(Ok(()), |it| it.step(adaptation.picks()))
+            })?;
+            let Step { loss, entropy, .. } = adaptation.step();
+            steps.push([loss, entropy]);
+        }
+        views.trace(|trace| {
+            if let (Some(logits), Some(chosen)) = (adaptation.view_logits(), adaptation.chosen()) {
+                trace.choose(logits.clone(), entropies(logits), chosen)?;
+            }
+            trace.recalled.as_mut().map_or(Ok(()), |it| it.answer(adaptation.clean_picks()))
+        })?;
         Ok(Pending::adapted(adaptation.predict(), steps))
     }
 

@@ -71,7 +71,7 @@ impl Sar {
 }
 
 impl Method for Sar {
-    fn view_demand(&self) -> ViewDemand {
+    fn view_demand(&self, _classes: &ClassSet<'_>) -> ViewDemand {
         match self.config.batch {
             SarBatch::Views => ViewDemand::All,
             SarBatch::Images(_) => ViewDemand::Clean,

@@ -66,6 +66,11 @@ impl NormTuning {
         &self.parameters
     }
 
+    /// Gains and offsets at the start. Shape: `[block, ln_1 | ln_2, weight | bias, width]`.
+    pub fn start(&self) -> &Tensor<4> {
+        &self.start
+    }
+
     /// Moving average of the loss since the start.
     pub fn average(&self) -> Option<f64> {
         self.average
@@ -136,9 +141,22 @@ impl NormTuning {
         self.velocity = Some(velocity);
     }
 
+    /// What was saved, without the weights that it started from.
+    ///
+    /// # Errors
+    ///
+    /// If a tensor is missing or of another shape.
+    pub fn from_memory(memory: &Memory, device: &Device) -> Result<Self, MethodError> {
+        let mut tuning = Self::new(memory.tensor::<4>("start", device)?);
+        tuning.restore(memory, device)?;
+        Ok(tuning)
+    }
+
     /// To be saved.
     pub(crate) fn to_memory(&self) -> Result<Memory, MethodError> {
-        let mut memory = Memory::default().with("parameters", &self.parameters)?;
+        // The start is for readers, who do not have the weights.
+        let mut memory =
+            Memory::default().with("start", &self.start)?.with("parameters", &self.parameters)?;
         if let Some(velocity) = &self.velocity {
             memory = memory.with("velocity", velocity)?;
         }
