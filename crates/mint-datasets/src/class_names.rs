@@ -52,21 +52,36 @@ pub enum ClassNamesError {
     },
 }
 
+/// Class names in the order of their classes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClassNames {
+    /// The names.
+    pub names: Vec<String>,
+    /// Where each of them stands, for messages: `line 3`, `entry 2`.
+    pub places: Vec<String>,
+}
+
+/// A name, and where it stands.
+struct Placed {
+    place: String,
+    name: String,
+}
+
 /// Reads class names in the order of their classes.
 ///
 /// | file | form |
 /// | --- | --- |
 /// | `.json` | a list of names; an object from class numbers to names, to lists that end with a name (`["n01440764", "tench"]`), or from names to class numbers |
 /// | `.csv`, `.tsv` | names alone; or a header with a column such as `name`, and maybe one such as `index`; or class numbers and names |
-/// | other | one name per line; empty lines and lines that start with `#` are skipped; a name may follow its class number and a comma, semicolon, colon or tab |
+/// | other | one name per line; empty lines and lines that start with `#` are skipped; a name may follow its class number and a comma, semicolon, colon or tab, or any id and a tab |
 ///
 /// Texts are UTF-8, or UTF-16 with a byte order mark. Class numbers start at 0 or 1 and leave none out.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, is in another encoding or form, or holds no names. The message
-/// names the line.
-pub fn read_class_names(file: &Path) -> Result<Vec<String>, ClassNamesError> {
+/// If the file cannot be read, is in another encoding or form, or holds no names, an empty one, or two
+/// that are the same to CLIP. The message names the line.
+pub fn read_class_names(file: &Path) -> Result<ClassNames, ClassNamesError> {
     let bytes = std::fs::read(file)
         .map_err(|source| ClassNamesError::Read { file: file.to_owned(), source })?;
     let form = |reason| ClassNamesError::Form { file: file.to_owned(), reason };
@@ -82,10 +97,36 @@ pub fn read_class_names(file: &Path) -> Result<Vec<String>, ClassNamesError> {
         "tsv" => from_table(&text, b'\t').map_err(form)?,
         _ => from_lines(&text).map_err(form)?,
     };
-    match names.iter().position(|name| name.trim().is_empty()) {
-        _ if names.is_empty() => Err(ClassNamesError::Empty { file: file.to_owned() }),
-        Some(class) => Err(form(format!("the name of class {class} is empty"))),
-        None => Ok(names),
+    if names.is_empty() {
+        return Err(ClassNamesError::Empty { file: file.to_owned() });
+    }
+    let (places, names) = names.into_iter().map(|Placed { place, name }| (place, name)).unzip();
+    let names = ClassNames { names, places };
+    names.check().map_err(form)?;
+    Ok(names)
+}
+
+impl ClassNames {
+    /// Checks that there is a name in each place, and each class once.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, with the place.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { names, places } = self;
+        if let Some(empty) = names.iter().position(|name| name.trim().is_empty()) {
+            return Err(format!("{} has an empty name", places[empty]));
+        }
+        match duplicate(names) {
+            None => Ok(()),
+            Some((first, second)) => Err(format!(
+                "{} ({}) and {} ({}) are the same class to CLIP; give each class once",
+                places[first],
+                quoted(&names[first]),
+                places[second],
+                quoted(&names[second])
+            )),
+        }
     }
 }
 
@@ -108,25 +149,31 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
-fn from_json(value: &Value) -> Result<Vec<String>, String> {
+fn from_json(value: &Value) -> Result<Vec<Placed>, String> {
     const FORMS: &str = "write a list of names, or an object from class numbers to names";
     match value {
         Value::Array(entries) => entries
             .iter()
             .enumerate()
             .map(|(class, entry)| {
-                entry.as_str().map(|name| name.trim().to_owned()).ok_or_else(|| {
+                let place = format!("entry {class}");
+                let name = entry.as_str().ok_or_else(|| {
                     let entry = quoted(&entry.to_string());
-                    format!("entry {class} of the list is {entry}, which is not a name; {FORMS}")
-                })
+                    format!("{place} of the list is {entry}, which is not a name; {FORMS}")
+                })?;
+                Ok(Placed { name: name.trim().to_owned(), place })
             })
             .collect(),
         Value::Object(entries) => {
             let numbered = entries.iter().map(|(key, value)| {
                 let last = value.as_array().and_then(|list| list.last()).unwrap_or(value);
+                let placed = |name: &str| Placed {
+                    place: format!("the entry {}", quoted(key)),
+                    name: name.trim().to_owned(),
+                };
                 match (key.trim().parse(), last.as_str(), last.as_u64()) {
-                    (Ok(number), Some(name), _) => Ok((number, name.trim().to_owned())),
-                    (_, None, Some(number)) => Ok((number as usize, key.trim().to_owned())),
+                    (Ok(number), Some(name), _) => Ok((number, placed(name))),
+                    (_, None, Some(number)) => Ok((number as usize, placed(key))),
                     _ => {
                         let entry = quoted(&format!("{key}: {value}"));
                         Err(format!("the entry {entry} is not a class number and a name; {FORMS}"))
@@ -140,9 +187,9 @@ fn from_json(value: &Value) -> Result<Vec<String>, String> {
 }
 
 /// Names sorted by their class numbers, which must start at 0 or 1 and leave none out.
-fn in_order(numbered: Vec<(usize, String)>) -> Result<Vec<String>, String> {
+fn in_order(numbered: Vec<(usize, Placed)>) -> Result<Vec<Placed>, String> {
     let count = numbered.len();
-    let sorted: BTreeMap<usize, String> = numbered.into_iter().collect();
+    let sorted: BTreeMap<usize, Placed> = numbered.into_iter().collect();
     let first = sorted.keys().next().copied().unwrap_or(0);
     let complete = sorted.keys().enumerate().all(|(index, number)| *number == first + index);
     if sorted.len() != count || !complete || first > 1 {
@@ -151,7 +198,7 @@ fn in_order(numbered: Vec<(usize, String)>) -> Result<Vec<String>, String> {
     Ok(sorted.into_values().collect())
 }
 
-fn from_table(text: &str, delimiter: u8) -> Result<Vec<String>, String> {
+fn from_table(text: &str, delimiter: u8) -> Result<Vec<Placed>, String> {
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter)
         .has_headers(false)
@@ -179,30 +226,44 @@ fn from_table(text: &str, delimiter: u8) -> Result<Vec<String>, String> {
             ));
         }
     };
+    let placed = |row: &csv::StringRecord| {
+        let line = row.position().map_or(0, csv::Position::line);
+        Placed { place: format!("line {line}"), name: row[names].to_owned() }
+    };
     let Some(numbers) = numbers else {
-        return Ok(rows.iter().map(|row| row[names].to_owned()).collect());
+        return Ok(rows.iter().map(placed).collect());
     };
     let numbered = rows.iter().map(|row| {
-        let line = row.position().map_or(0, csv::Position::line);
-        let number = row[numbers]
-            .parse()
-            .map_err(|_| format!("line {line}: {} is not a class number", quoted(&row[numbers])))?;
-        Ok((number, row[names].to_owned()))
+        let placed = placed(row);
+        let number = row[numbers].parse().map_err(|_| {
+            format!("{}: {} is not a class number", placed.place, quoted(&row[numbers]))
+        })?;
+        Ok((number, placed))
     });
     in_order(numbered.collect::<Result<_, String>>()?)
 }
 
-fn from_lines(text: &str) -> Result<Vec<String>, String> {
-    let lines = text.lines().map(str::trim);
-    let lines: Vec<&str> =
-        lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let numbered = lines.iter().map(|line| {
+fn from_lines(text: &str) -> Result<Vec<Placed>, String> {
+    let is_name = |line: &str| !line.trim().is_empty() && !line.trim().starts_with('#');
+    let lines: Vec<(usize, &str)> =
+        (1..).zip(text.lines()).filter(|(_, line)| is_name(line)).collect();
+    let placed = |line: usize, name: &str| Placed {
+        place: format!("line {line}"),
+        name: name.trim().to_owned(),
+    };
+    let numbered = lines.iter().map(|&(at, line)| {
         let (number, name) = line.split_once([',', ';', ':', '\t'])?;
-        Some((number.trim().parse().ok()?, name.trim().to_owned()))
+        Some((number.trim().parse().ok()?, placed(at, name)))
     });
-    match numbered.collect::<Option<Vec<_>>>() {
-        Some(numbered) if !numbered.is_empty() => in_order(numbered),
-        _ => Ok(lines.into_iter().map(str::to_owned).collect()),
+    let of_ids = lines.iter().map(|&(at, line)| {
+        let (_, name) = line.trim_start().split_once('\t')?;
+        Some(placed(at, name))
+    });
+    match (numbered.collect::<Option<Vec<_>>>(), of_ids.collect::<Option<Vec<_>>>()) {
+        _ if lines.is_empty() => Ok(Vec::new()),
+        (Some(numbered), _) => in_order(numbered),
+        (None, Some(of_ids)) => Ok(of_ids),
+        (None, None) => Ok(lines.into_iter().map(|(at, line)| placed(at, line)).collect()),
     }
 }
 
@@ -214,9 +275,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join(name);
         std::fs::write(&file, contents).expect("a file can be written");
-        read_class_names(&file).map_err(|error| match std::error::Error::source(&error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
+        read_class_names(&file).map(|names| names.names).map_err(|error| {
+            match std::error::Error::source(&error) {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            }
         })
     }
 
@@ -229,6 +292,7 @@ mod tests {
             ("names.txt", "0,cat\n1,dog\n"),
             ("names.txt", "1: cat\n2: dog\n"),
             ("names.txt", "1\tdog\n0\tcat\n"),
+            ("names.txt", "n02121808\tcat\nn02084071\tdog\n"),
             ("names.json", r#"["cat", "dog"]"#),
             ("names.json", "\u{feff}[\"cat\", \" dog \"]"),
             ("names.json", r#"{"1": "dog", "0": "cat"}"#),
@@ -277,9 +341,13 @@ mod tests {
             ("names.txt", &b"cat\nk\xe4se\n"[..], "line 2 is not UTF-8"),
             ("names.txt", b"# nothing\n\n", "no class names"),
             ("names.txt", b"0,cat\n2,dog\n", "count from 0 or 1"),
+            ("names.txt", b"cat\n\ndog\nCat\n", "line 1 (`cat`) and line 4 (`Cat`) are the same"),
+            ("names.txt", b"0\tcat\n1\t\n", "line 2 has an empty name"),
+            ("names.csv", b"name,x\ncat,1\n,2\n", "line 3 has an empty name"),
+            ("names.json", b"[\"cat\", \"dog\", \"cat\"]", "entry 0 (`cat`) and entry 2 (`cat`)"),
             ("names.txt", b"0,cat\n0,dog\n", "count from 0 or 1"),
             ("names.json", b"[\"cat\", 7]", "entry 1 of the list is `7`"),
-            ("names.json", b"[\"cat\", \"\"]", "class 1 is empty"),
+            ("names.json", b"[\"cat\", \"\"]", "entry 1 has an empty name"),
             ("names.json", b"[[\"cat\", \"kitten\"]]", "entry 0 of the list"),
             ("names.json", b"{\"a\": \"cat\"}", "not a class number and a name"),
             ("names.json", b"{\"5\": \"cat\", \"7\": \"dog\"}", "count from 0 or 1"),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
-use crate::decode::{DecodeError, decode};
+use crate::decode::{DecodeError, Orientation, decode_turned};
 use crate::fine_grained::{EXCHANGED_FOOD, FineGrained};
 use crate::folder_error::FolderError;
 use crate::member::Member;
@@ -163,13 +163,13 @@ impl ImageSet {
         }
     }
 
-    /// Reads and decodes an image.
+    /// Reads and decodes an image; its orientation is ignored.
     ///
     /// # Errors
     ///
     /// If the file cannot be read or is not an image.
     pub fn load(&self, index: usize) -> Result<RgbImage, ImageError> {
-        self.decode(index, &self.bytes(index)?)
+        self.decode(index, &self.bytes(index)?, Orientation::Stored)
     }
 
     /// Decodes the bytes of an image.
@@ -177,8 +177,13 @@ impl ImageSet {
     /// # Errors
     ///
     /// If they are not an image.
-    pub fn decode(&self, index: usize, bytes: &[u8]) -> Result<RgbImage, ImageError> {
-        decode(bytes).map_err(|source| {
+    pub fn decode(
+        &self,
+        index: usize,
+        bytes: &[u8],
+        orientation: Orientation,
+    ) -> Result<RgbImage, ImageError> {
+        decode_turned(bytes, orientation).map_err(|source| {
             let path = &self.images[index].path;
             let path = self.folder().map_or_else(|| path.clone(), |folder| folder.join(path));
             ImageError::Decode { path, source }

@@ -2,7 +2,7 @@
 //! pixels.
 //!
 //! Images are decoded as the published results were: RGB with alpha dropped (not composited) and
-//! EXIF orientation ignored.
+//! EXIF orientation ignored, unless [`Orientation::Upright`] is asked for.
 //!
 //! ```no_run
 //! use mint_datasets::{Order, TestSet};
@@ -40,9 +40,9 @@ mod walk;
 
 pub use image;
 
-pub use class_names::{ClassNamesError, duplicate, quoted, read_class_names};
+pub use class_names::{ClassNames, ClassNamesError, duplicate, quoted, read_class_names};
 pub use corruption::Corruption;
-pub use decode::{DecodeError, JPEG_DECODER, decode};
+pub use decode::{DecodeError, JPEG_DECODER, Orientation, decode, decode_turned};
 pub use doctor::{Examination, Finding, FindingKind, Severity, examine};
 pub use fine_grained::{EXCHANGED_FOOD, FineGrained, FineGrainedFacts};
 pub use folder_error::FolderError;
@@ -57,6 +57,7 @@ pub use member::Member;
 pub use order::Order;
 pub use test_set::{FolderNames, TestSet, UnknownTestSet};
 pub use text::decode as decode_text;
+pub use walk::{FoundPictures, pictures_below};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -98,7 +98,7 @@ fn names_beside(path: &Path) -> Result<Option<Vec<String>>, ListError> {
                 file: file.clone(),
                 reason: error.to_string(),
             };
-            return read_class_names(&file).map(Some).map_err(reason);
+            return read_class_names(&file).map(|names| Some(names.names)).map_err(reason);
         }
     }
     Ok(None)

@@ -184,6 +184,19 @@ impl TestSet {
         }
     }
 
+    /// The templates whose mean the published code of DOTA, BoostAdapter and DPE takes for the set:
+    /// OpenAI's 7 or 80, or the set's own alone.
+    pub fn ensemble(self) -> Vec<String> {
+        let facts = ImageNet::facts();
+        match self {
+            Self::ImageNetR | Self::ImageNetSketch => facts.templates_80.clone(),
+            Self::FineGrained(set) if !["caltech101", "cars", "sun397"].contains(&self.id()) => {
+                vec![set.facts().template.clone()]
+            }
+            _ => facts.templates_7.clone(),
+        }
+    }
+
     /// Whether the published code mixes the random views of this set by AugMix.
     pub fn mixes_views(self) -> bool {
         matches!(self, Self::FineGrained(_))

@@ -28,6 +28,34 @@ pub(crate) struct Skipped {
     special: usize,
     /// Images in the folder that holds the class folders.
     beside_classes: usize,
+    /// Files and folders whose names start with a full stop.
+    hidden: usize,
+    unreadable: Vec<FolderError>,
+}
+
+/// The pictures in a folder and the folders in it.
+#[derive(Debug)]
+pub struct FoundPictures {
+    /// Paths that start with the folder, sorted by folder and name.
+    pub pictures: Vec<PathBuf>,
+    /// What was skipped, a sentence for each kind.
+    pub warnings: Vec<String>,
+    /// Folders that cannot be read.
+    pub unreadable: Vec<FolderError>,
+}
+
+/// Finds the pictures in a folder and the folders in it, by the endings of their names. Hidden files,
+/// folders of the system, pipes and devices are skipped; links are followed, but not in a circle.
+pub fn pictures_below(root: &Path) -> FoundPictures {
+    let (mut skipped, mut images) = (Skipped::default(), Vec::new());
+    images_below(root, Path::new(""), &mut Vec::new(), &mut images, &mut skipped);
+    let mut warnings = skipped.warnings();
+    if skipped.hidden > 0 {
+        let hidden = skipped.hidden;
+        warnings.push(format!("{hidden} hidden file{0} or folder{0} skipped", plural(hidden)));
+    }
+    let pictures = images.iter().map(|image| root.join(image)).collect();
+    FoundPictures { pictures, warnings, unreadable: skipped.unreadable }
 }
 
 /// A folder or a file, by its name in the folder that holds it.
@@ -107,7 +135,10 @@ pub(crate) fn class_folders(
         match entry {
             Entry::Folder(name) => {
                 let mut images = Vec::new();
-                images_below(root, Path::new(&name), &mut within, &mut images, skipped)?;
+                images_below(root, Path::new(&name), &mut within, &mut images, skipped);
+                if let Some(error) = skipped.unreadable.pop() {
+                    return Err(error);
+                }
                 folders.push((name, images));
             }
             Entry::File(name) => skipped.beside_classes += usize::from(is_image(&name)),
@@ -138,17 +169,21 @@ fn images_below(
     within: &mut Vec<PathBuf>,
     images: &mut Vec<PathBuf>,
     skipped: &mut Skipped,
-) -> Result<(), FolderError> {
+) {
     let real = canonical(&root.join(folder));
     if within.contains(&real) {
         skipped.circles.push(folder.display().to_string());
-        return Ok(());
+        return;
     }
     within.push(real);
-    for entry in entries(&root.join(folder), skipped)? {
+    let entries = entries(&root.join(folder), skipped).unwrap_or_else(|error| {
+        skipped.unreadable.push(error);
+        Vec::new()
+    });
+    for entry in entries {
         match entry {
             Entry::Folder(name) => {
-                images_below(root, &folder.join(name), within, images, skipped)?;
+                images_below(root, &folder.join(name), within, images, skipped);
             }
             Entry::File(name) if is_image(&name) => images.push(folder.join(name)),
             Entry::File(name) => {
@@ -160,7 +195,6 @@ fn images_below(
         }
     }
     within.pop();
-    Ok(())
 }
 
 fn canonical(folder: &Path) -> PathBuf {
@@ -172,7 +206,7 @@ fn is_image(name: &OsStr) -> bool {
     ending.is_some_and(|ending| EXTENSIONS.contains(&ending.as_str()))
 }
 
-/// Folders and files in a folder, sorted by name. Hidden ones are skipped without a word.
+/// Folders and files in a folder, sorted by name. Hidden ones are counted and skipped.
 fn entries(folder: &Path, skipped: &mut Skipped) -> Result<Vec<Entry>, FolderError> {
     let error = |source| FolderError::Read { folder: folder.to_owned(), source };
     let mut names = Vec::new();
@@ -184,6 +218,7 @@ fn entries(folder: &Path, skipped: &mut Skipped) -> Result<Vec<Entry>, FolderErr
     for name in names {
         let text = name.to_string_lossy();
         if text.starts_with('.') {
+            skipped.hidden += 1;
             continue;
         }
         // Follows links, unlike the entry's own file type.

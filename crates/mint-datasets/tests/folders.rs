@@ -102,7 +102,7 @@ fn any_folder_of_class_folders_is_a_set() {
 
     let names = data.path().join("names.txt");
     fs::write(&names, "a small ant\n\na striped zebra\n").expect("the file can be written");
-    let names = read_class_names(&names).expect("two names");
+    let names = read_class_names(&names).expect("two names").names;
     let set = open_image_folder(data.path(), Some(names)).expect("two names for two folders");
     assert_eq!(set.class_names, ["a small ant", "a striped zebra"]);
     let error = open_image_folder(data.path(), Some(vec!["one".into()])).expect_err("one name");

@@ -10,6 +10,7 @@ mod tiff;
 
 use std::io::Cursor;
 
+use image::metadata::Orientation as Turn;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
 pub use self::error::DecodeError;
@@ -29,6 +30,16 @@ const PIXELS_PER_BYTE: u64 = 8 * 1032;
 /// What decodes JPEG files; the samples depend on it.
 pub const JPEG_DECODER: &str =
     if cfg!(feature = "libjpeg") { "libjpeg-turbo" } else { "zune-jpeg" };
+
+/// What is made of the orientation that a camera writes into a file (EXIF).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Orientation {
+    /// It is ignored, as the published results were made: pixels are as they are stored.
+    #[default]
+    Stored,
+    /// The image is turned, as everybody looks at it.
+    Upright,
+}
 
 /// Decodes an image. Alpha is dropped without compositing; EXIF orientation is ignored, but for
 /// TIFF, which Pillow turns.
@@ -54,6 +65,34 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
             check_size(decoder.dimensions(), bytes.len(), PIXELS_PER_BYTE)?;
             Ok(DynamicImage::from_decoder(decoder)?.into_rgb8())
         }
+    }
+}
+
+/// [`decode`], and turns the image as its file says, if that is asked for.
+///
+/// # Errors
+///
+/// Those of [`decode`].
+pub fn decode_turned(bytes: &[u8], orientation: Orientation) -> Result<RgbImage, DecodeError> {
+    let image = decode(bytes)?;
+    if orientation == Orientation::Stored {
+        return Ok(image);
+    }
+    let mut image = DynamicImage::ImageRgb8(image);
+    image.apply_orientation(turn(bytes));
+    Ok(image.into_rgb8())
+}
+
+/// How an image that was decoded is to be turned. What cannot be read says nothing.
+fn turn(bytes: &[u8]) -> Turn {
+    let of_format = |format| {
+        let reader = ImageReader::with_format(Cursor::new(bytes), format);
+        reader.into_decoder().and_then(|mut decoder| decoder.orientation())
+    };
+    match image::guess_format(bytes) {
+        // It was turned already.
+        Ok(ImageFormat::Tiff) | Err(_) => Turn::NoTransforms,
+        Ok(format) => of_format(format).unwrap_or(Turn::NoTransforms),
     }
 }
 
