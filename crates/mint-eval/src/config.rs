@@ -1,17 +1,22 @@
 //! Everything that decides the results of a run, apart from weights and data.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use mint_clip::Precision;
-use mint_datasets::{Order, TestSet};
+use mint_datasets::{Order, Orientation, TestSet};
 use mint_tuner::{
-    Lifetime, MethodError, MintConfig, MtaConfig, OnzetaConfig, SarConfig, TdaConfig, TptConfig,
+    AtptConfig, BoostadapterConfig, CtptConfig, DotaConfig, DpeConfig, Lifetime, MethodError,
+    MintConfig, MtaConfig, OgaConfig, OnzetaConfig, SarConfig, TdaConfig, TpsConfig, TptConfig,
     VteConfig, ZeroConfig,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::Temperature;
 use crate::method_id::MethodId;
+use crate::method_texts::MethodTexts;
+use crate::texts::Texts;
 
 /// Configuration of a run. Unknown keys are errors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,12 +38,20 @@ pub struct RunConfig {
     pub official_food101: bool,
     /// One part of the images, for runs on several machines.
     pub shard: Option<Shard>,
+    /// Whether images are turned as the orientation in their files says (EXIF). The published results
+    /// were made without.
+    pub exif_orientation: bool,
     /// Type of the numbers in the towers.
     pub precision: Precision,
     /// Type of the numbers in the cache that embeddings come from; `None` if they are computed.
     pub cache: Option<CachePrecision>,
     /// Divides logits before they become probabilities; changes calibration and no ranking.
     pub temperature: f64,
+    /// The same for single methods.
+    pub temperatures: BTreeMap<MethodId, f64>,
+    /// The share of each set's images, the first in their order, that each method's temperature is
+    /// fitted on. They count for accuracy and not for calibration. `None` if it is fixed.
+    pub fit_temperature: Option<f64>,
     /// Where the context of learned prompts starts.
     pub context: Option<ContextStart>,
     /// Checkpoint of CoCoOp.
@@ -49,8 +62,14 @@ pub struct RunConfig {
     pub starts: Starts,
     /// What each method with fixed texts compares images with.
     pub texts: MethodTexts,
+    /// The template of images that belong to no test set, with `{}` where the name of a class goes, for
+    /// the texts `set-template`.
+    pub template: Option<String>,
     /// Texts of each class, for the texts `class-texts`: JSON from class names to lists of texts.
     pub class_texts: Option<PathBuf>,
+    /// What tells each class from others, for TPS: JSON from class names to lists of phrases such as
+    /// `a long tail`.
+    pub descriptors: Option<PathBuf>,
     /// Settings of MINT.
     pub mint: MintConfig,
     /// Settings of TPT.
@@ -67,6 +86,20 @@ pub struct RunConfig {
     pub vte: VteConfig,
     /// Settings of OnZeta.
     pub onzeta: OnzetaConfig,
+    /// Settings of C-TPT.
+    pub ctpt: CtptConfig,
+    /// Settings of A-TPT.
+    pub atpt: AtptConfig,
+    /// Settings of TPS.
+    pub tps: TpsConfig,
+    /// Settings of BoostAdapter.
+    pub boostadapter: BoostadapterConfig,
+    /// Settings of DOTA.
+    pub dota: DotaConfig,
+    /// Settings of OGA.
+    pub oga: OgaConfig,
+    /// Settings of DPE.
+    pub dpe: DpeConfig,
 }
 
 impl Default for RunConfig {
@@ -80,15 +113,20 @@ impl Default for RunConfig {
             augmix: Mixing::BySet,
             official_food101: false,
             shard: None,
+            exif_orientation: false,
             precision: Precision::F32,
             cache: None,
             temperature: 1.0,
+            temperatures: BTreeMap::new(),
+            fit_temperature: None,
             context: None,
             cocoop: None,
             maple: None,
             starts: Starts::default(),
             texts: MethodTexts::default(),
+            template: None,
             class_texts: None,
+            descriptors: None,
             mint: MintConfig::default(),
             tpt: TptConfig::default(),
             sar: SarConfig::default(),
@@ -97,6 +135,13 @@ impl Default for RunConfig {
             tda: TdaConfig::default(),
             vte: VteConfig::default(),
             onzeta: OnzetaConfig::default(),
+            ctpt: CtptConfig::default(),
+            atpt: AtptConfig::default(),
+            tps: TpsConfig::default(),
+            boostadapter: BoostadapterConfig::default(),
+            dota: DotaConfig::default(),
+            oga: OgaConfig::default(),
+            dpe: DpeConfig::default(),
         }
     }
 }
@@ -200,13 +245,18 @@ pub enum Mixing {
 pub struct Starts {
     /// TPT's, whose published row starts from words.
     pub tpt: LearnedStart,
+    /// C-TPT's, which starts from words too.
+    pub ctpt: LearnedStart,
+    /// A-TPT's, which starts from words too.
+    pub atpt: LearnedStart,
     /// MINT's, whose published row starts from a trained context.
     pub mint: LearnedStart,
 }
 
 impl Default for Starts {
     fn default() -> Self {
-        Self { tpt: LearnedStart::Words, mint: LearnedStart::Context }
+        let words = LearnedStart::Words;
+        Self { tpt: words, ctpt: words, atpt: words, mint: LearnedStart::Context }
     }
 }
 
@@ -217,63 +267,6 @@ pub enum LearnedStart {
     /// The words `a photo of a`.
     Words,
     /// What `context` says; the words where it says nothing.
-    Context,
-}
-
-/// What each method with fixed texts compares images with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct MethodTexts {
-    /// CLIP zero-shot's.
-    pub clip: Texts,
-    /// Ensemble's.
-    pub ensemble: Texts,
-    /// SAR's.
-    pub sar: Texts,
-    /// MTA's; the published row says that it used an ensemble, and not which.
-    pub mta: Texts,
-    /// ZERO's.
-    pub zero: Texts,
-    /// TDA's.
-    pub tda: Texts,
-    /// VTE's.
-    pub vte: Texts,
-    /// OnZeta's.
-    pub onzeta: Texts,
-}
-
-impl Default for MethodTexts {
-    fn default() -> Self {
-        Self {
-            clip: Texts::Template,
-            ensemble: Texts::Templates80,
-            sar: Texts::Template,
-            mta: Texts::Templates80,
-            zero: Texts::Template,
-            tda: Texts::Templates80,
-            vte: Texts::Templates80,
-            onzeta: Texts::Templates7,
-        }
-    }
-}
-
-/// Fixed texts of the classes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Texts {
-    /// `a photo of a {}.`
-    Template,
-    /// The template that CoOp has for the test set, such as `a photo of a {}, a type of pet.`
-    SetTemplate,
-    /// The mean of the texts that the file `class-texts` has for each class.
-    ClassTexts,
-    /// The mean of 7 templates.
-    #[serde(rename = "templates-7")]
-    Templates7,
-    /// The mean of 80 templates.
-    #[serde(rename = "templates-80")]
-    Templates80,
-    /// The trained context.
     Context,
 }
 
@@ -356,9 +349,18 @@ pub enum ConfigError {
     /// There are no views, or far too many.
     #[error("`views` is {0}: it must be from 1 to {MOST_VIEWS}")]
     Views(usize),
+    /// There is no place for the name of a class, or several.
+    #[error("`template` is `{0}`: it must have `{{}}` once, where the name of a class goes")]
+    Template(String),
     /// Logits cannot be divided by this.
     #[error("`temperature` is {0}: it must be a number above 0")]
     Temperature(f64),
+    /// No images, or all of them, would be held out.
+    #[error("`fit-temperature` is {0}: it must be a number above 0 and below 1")]
+    HeldOut(f64),
+    /// A fitted temperature takes the place of a fixed one.
+    #[error("a temperature is either fitted (`fit-temperature`) or fixed (`temperature`)")]
+    FittedAndFixed,
     /// The settings of a method make no sense.
     #[error("{} cannot run with these settings", method.title())]
     Method {
@@ -369,22 +371,6 @@ pub enum ConfigError {
     },
 }
 
-impl MethodTexts {
-    /// The same texts for every method that compares images with fixed texts.
-    pub fn all(texts: Texts) -> Self {
-        Self {
-            clip: texts,
-            ensemble: texts,
-            sar: texts,
-            mta: texts,
-            zero: texts,
-            tda: texts,
-            vte: texts,
-            onzeta: texts,
-        }
-    }
-}
-
 impl RunConfig {
     /// Whether the random views of a set are mixed by AugMix.
     pub fn mixes_views(&self, set: Option<TestSet>) -> bool {
@@ -393,6 +379,11 @@ impl RunConfig {
             Mixing::Always => true,
             Mixing::Never => false,
         }
+    }
+
+    /// What is made of the orientation that a file states.
+    pub fn orientation(&self) -> Orientation {
+        if self.exif_orientation { Orientation::Upright } else { Orientation::Stored }
     }
 
     /// Checks what does not depend on the model.
@@ -407,8 +398,23 @@ impl RunConfig {
         if !(1..=MOST_VIEWS).contains(&self.views) {
             return Err(ConfigError::Views(self.views));
         }
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return Err(ConfigError::Temperature(self.temperature));
+        for &temperature in self.temperatures.values().chain([&self.temperature]) {
+            if !(temperature > 0.0 && temperature.is_finite()) {
+                return Err(ConfigError::Temperature(temperature));
+            }
+        }
+        if let Some(template) = &self.template
+            && template.matches("{}").count() != 1
+        {
+            return Err(ConfigError::Template(template.clone()));
+        }
+        if let Some(share) = self.fit_temperature {
+            if !(share > 0.0 && share < 1.0) {
+                return Err(ConfigError::HeldOut(share));
+            }
+            if self.temperature != 1.0 || !self.temperatures.is_empty() {
+                return Err(ConfigError::FittedAndFixed);
+            }
         }
         for (index, &method) in self.methods.iter().enumerate() {
             if self.methods[..index].contains(&method) {
@@ -425,6 +431,13 @@ impl RunConfig {
                 MethodId::Tda => self.tda.check(self.views),
                 MethodId::Vte => self.vte.check(self.views),
                 MethodId::Onzeta => self.onzeta.check(),
+                MethodId::Ctpt => self.ctpt.check(self.views),
+                MethodId::Atpt => self.atpt.check(self.views),
+                MethodId::Tps => self.tps.check(self.views),
+                MethodId::Boostadapter => self.boostadapter.check(self.views),
+                MethodId::Dota => self.dota.check(self.views),
+                MethodId::Oga => self.oga.check(),
+                MethodId::Dpe => self.dpe.check(self.views),
                 MethodId::Clip
                 | MethodId::Ensemble
                 | MethodId::Coop
@@ -436,12 +449,41 @@ impl RunConfig {
         Ok(())
     }
 
+    /// Whether a method that runs has a place for the texts of `class-texts`.
+    pub fn uses_class_texts(&self) -> bool {
+        self.methods.iter().any(|&method| {
+            let adds_them = method == MethodId::Dpe && self.dpe.with_class_texts;
+            adds_them || self.texts.of(method) == Some(Texts::ClassTexts)
+        })
+    }
+
+    /// What divides a method's logits on a set, of which `n_images` will be classified.
+    pub(crate) fn temperature(&self, method: MethodId, n_images: usize) -> Temperature {
+        match self.fit_temperature {
+            Some(share) => Temperature::Fitting {
+                images: ((n_images as f64 * share) as usize).max(1),
+                held_out: Vec::new(),
+            },
+            None => Temperature::Fixed(self.fixed_temperature(method)),
+        }
+    }
+
+    /// What divides a method's logits where nothing is fitted.
+    pub fn fixed_temperature(&self, method: MethodId) -> f64 {
+        self.temperatures.get(&method).copied().unwrap_or(self.temperature)
+    }
+
     /// The methods whose results depend on the images before.
     pub fn remembering(&self) -> Vec<MethodId> {
         let remembers = |id: &MethodId| match id {
             MethodId::Mint => self.mint.bank_lifetime != Lifetime::Image,
             MethodId::Sar => self.sar.lifetime != Lifetime::Image,
-            MethodId::Tda | MethodId::Onzeta => true,
+            MethodId::Tda
+            | MethodId::Onzeta
+            | MethodId::Boostadapter
+            | MethodId::Dota
+            | MethodId::Oga
+            | MethodId::Dpe => true,
             _ => false,
         };
         self.methods.iter().copied().filter(remembers).collect()

@@ -10,7 +10,7 @@ use mint_tuner::MethodError;
 use crate::cache::CacheError;
 use crate::loader::LoadError;
 use crate::method_id::MethodId;
-use crate::run_info::{Difference, Versions};
+use crate::run_info::{Difference, Versions, listed};
 use crate::session::SessionError;
 
 /// Why an evaluation stopped.
@@ -165,8 +165,4 @@ pub enum RecordError {
         /// Why not.
         source: io::Error,
     },
-}
-
-fn listed(differences: &[Difference]) -> String {
-    differences.iter().map(|difference| format!("\n  {difference}")).collect()
 }

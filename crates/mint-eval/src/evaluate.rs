@@ -11,7 +11,7 @@ use crate::cache::EmbeddingCache;
 use crate::config::RunConfig;
 use crate::error::{EvalError, RecordError};
 use crate::lines::RecordedLine;
-use crate::loader::{CacheUse, Loader, Work};
+use crate::loader::{CacheUse, Loader, Naming, Work};
 use crate::loop_config::{LoopConfig, Observer};
 use crate::method_id::MethodId;
 use crate::methods::ConfiguredMethod;
@@ -25,6 +25,9 @@ use crate::usage::{Stages, lap};
 
 /// What methods remember is saved when this has passed, and at the end of a test set.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
+/// A large memory, as DOTA's half gigabyte, is saved less often: when this many times the time has
+/// passed that saving it took.
+const SAVE_SHARE: u32 = 20;
 
 /// A model and the methods that are compared on it.
 pub struct Evaluation<'a> {
@@ -132,7 +135,7 @@ impl<'a> Evaluation<'a> {
             }
             None => vec![Vec::new(); session.methods().len()],
         };
-        let tallies = tallies(session.methods(), set, record, &earlier)?;
+        let tallies = tallies(config, &session, set, record, &earlier, n_images)?;
         let done = earlier.first().map_or(0, Vec::len);
         observer.start(set, n_images, done);
         indices.drain(..done);
@@ -141,18 +144,26 @@ impl<'a> Evaluation<'a> {
         let generator = session.generator();
         let cache = match &self.cache {
             Some(cache) => Some(CacheUse {
-                views: Arc::new(cache.open(generator.config(), config.seed)?),
+                images: Arc::new(cache.open(generator.config(), config.seed)?),
                 reads: config.cache.is_some(),
             }),
             None => None,
         };
-        let work =
-            Work { set: set.clone(), generator, seed: config.seed, indices, cache: cache.clone() };
+        let work = Work {
+            set: set.clone(),
+            generator,
+            seed: config.seed,
+            indices,
+            cache: cache.clone(),
+            orientation: config.orientation(),
+            naming: Naming::ByPlace,
+            with_pictures: false,
+        };
         let loader = Loader::with_cache(work, loader_threads, ahead);
         let zero_shot = &mut self.zero_shot;
         let parts = Parts { clip, config, set, session, zero_shot, cache, tallies, observer };
         let mut run = SetRun::new(parts, settings, done);
-        let mut saved = Instant::now();
+        let (mut saved, mut wait) = (Instant::now(), SAVE_EVERY);
         for (position, (index, loaded)) in loader.enumerate() {
             lap(&mut clock, &mut stages.views);
             if run.is_to_stop() {
@@ -175,12 +186,14 @@ impl<'a> Evaluation<'a> {
             }
             lap(&mut clock, &mut stages.methods);
             if let Some(record) = record
-                && saved.elapsed() > SAVE_EVERY
+                && saved.elapsed() > wait
                 && run.waiting() == 0
                 && run.is_at_rest()
             {
+                let begun = Instant::now();
                 run.save(record, done + position + 1)?;
                 saved = Instant::now();
+                wait = SAVE_EVERY.max((saved - begun) * SAVE_SHARE);
                 lap(&mut clock, &mut stages.record);
             }
         }
@@ -195,14 +208,17 @@ impl<'a> Evaluation<'a> {
 }
 
 fn tallies(
-    methods: &[ConfiguredMethod],
+    config: &RunConfig,
+    session: &Session<'_>,
     set: &ImageSet,
     record: Option<&Record>,
     earlier: &[Vec<RecordedLine>],
+    n_images: usize,
 ) -> Result<Vec<Tally>, RecordError> {
     let tally = |(method, earlier): (&ConfiguredMethod, &Vec<RecordedLine>)| {
         let lines = record.map(|record| record.lines(&set.id, method.id.name(), earlier));
-        Ok(Tally::new(earlier, lines.transpose()?))
+        let temperature = config.temperature(method.id, n_images);
+        Ok(Tally::new(temperature, earlier, lines.transpose()?))
     };
-    methods.iter().zip(earlier).map(tally).collect()
+    session.methods().iter().zip(earlier).map(tally).collect()
 }

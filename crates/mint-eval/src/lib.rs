@@ -22,19 +22,34 @@
 //! # }
 //! ```
 
+mod album;
+mod basis;
 mod cache;
 mod calibration;
+mod calibration_file;
 mod config;
 mod error;
 mod evaluate;
 mod export;
+mod file_index;
+mod fitted_limits;
+mod group;
+mod groups_on_disk;
+mod kept_embeddings;
 mod lines;
 mod loader;
+mod lock;
 mod loop_config;
 mod memory_file;
+mod memory_summary;
 mod method_id;
+mod method_texts;
 mod methods;
 mod metrics;
+mod open_world;
+mod packs;
+mod picture_cache;
+mod pictures;
 mod pixels;
 mod prompts;
 mod published;
@@ -46,28 +61,43 @@ mod run_info;
 mod session;
 mod set_run;
 mod tally;
+mod text_cache;
+mod texts;
 mod usage;
 mod views;
 mod write_whole;
 
-pub use cache::{CacheError, CacheGroup, EmbeddingCache, GroupOnDisk};
-pub use calibration::{BINS, Calibration, brier, probabilities};
+pub use album::{Album, AlbumError, AlbumMemory};
+pub use basis::Basis;
+pub use cache::{CacheError, CacheGroup, EmbeddingCache};
+pub use calibration::{BINS, Bin, Calibration, brier, fitted_temperature, probabilities};
+pub use calibration_file::{CalibrationError, FittedAnswers, FittedMethod, FittedTo};
 pub use config::{
-    CachePrecision, ConfigError, ContextStart, ImageOrder, LearnedStart, MethodTexts, Mixing,
-    NotAShard, RunConfig, Shard, Starts, Texts, UnknownOrder,
+    CachePrecision, ConfigError, ContextStart, ImageOrder, LearnedStart, Mixing, NotAShard,
+    RunConfig, Shard, Starts, UnknownOrder,
 };
 pub use error::{EvalError, RecordError};
 pub use evaluate::Evaluation;
 pub use export::{Export, ExportError, Start};
+pub use file_index::FileIndex;
+pub use fitted_limits::{
+    Example, FitError, FittedTemperature, Guess, GuessRule, LabelledFit, Share, ThresholdRule,
+};
+pub use groups_on_disk::{GroupOnDisk, file_indices, is_pack, is_whole_pack, mend_pack};
 pub use lines::{RecordedClass, RecordedLine, RecordedResult};
 pub use loader::{LoadError, Loaded, Loader};
 pub use loop_config::{LoopConfig, Observer};
+pub use memory_summary::{Contents, Drift, Entries, MemorySummary, OfClass, Recalls};
 pub use method_id::{MethodId, UnknownMethod};
+pub use method_texts::{MethodTexts, NoFixedTexts};
 pub use methods::{ConfiguredMethod, Setup, SetupError, build_methods};
 pub use metrics::{Accuracy, ranking, wilson};
+pub use open_world::{Answer, NoProbabilities, NoneOfThese, OpenWorld};
+pub use pictures::{Classified, KeptPictures, PictureRun, PictureSettings};
 pub use pixels::view_tensor;
 pub use prompts::{
-    PromptsError, StartContext, TrainedPrompts, cocoop_prompts, maple_prompts, read_class_texts,
+    PromptsError, StartContext, TrainedPrompts, cocoop_prompts, maple_prompts,
+    read_class_text_lists, read_class_texts, read_descriptors,
 };
 pub use published::published_top1;
 pub use record::{EarlierRun, RUN_FILE, Record};
@@ -77,10 +107,17 @@ pub use run_info::{
     Arguments, Difference, HashedFile, Host, RunInfo, TestSetInfo, TrainedFiles, Versions,
     WeightsInfo,
 };
-pub use session::{Session, SessionError};
+pub use session::{Explanation, Session, SessionError};
 pub use tally::recounted;
+pub use text_cache::TextCache;
+pub use texts::Texts;
 pub use usage::{Meter, Stages, Usage};
 pub use views::view_config;
+pub use write_whole::write_whole;
+
+// What explanations are made of, for those who draw them.
+pub use mint_augment::{ViewPlace, Views};
+pub use mint_tuner::{Outcome, Recalled, ScoreKind, StepSummary, Trace, ViewTrace};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -22,6 +22,9 @@ pub struct ImageLine<'a> {
     /// Brier score of the class distribution; `None` for votes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub brier: Option<f32>,
+    /// All scores of an image that the temperature was fitted on, or is to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<&'a [f32]>,
     /// The class that zero-shot CLIP predicts.
     pub zero_shot_top1: usize,
     /// Loss of each step of adaptation.
@@ -71,6 +74,7 @@ struct LineResult {
     #[serde(default)]
     top5: Vec<RecordedClass>,
     brier: Option<f32>,
+    held_out: Option<Vec<f32>>,
     #[serde(default)]
     zero_shot_top1: usize,
     error: Option<String>,
@@ -98,6 +102,9 @@ pub struct RecordedResult<'a> {
     pub best: &'a [RecordedClass],
     /// Brier score; `None` for votes.
     pub brier: Option<f32>,
+    /// All scores of an image that the temperature was fitted on; `None` for the others, whose
+    /// probabilities count.
+    pub held_out: Option<&'a [f32]>,
     /// The class that zero-shot CLIP predicts.
     pub zero_shot_top1: usize,
     /// Time that the method added.
@@ -113,6 +120,12 @@ impl RecordedResult<'_> {
     /// Whether that is the image's.
     pub fn is_right(&self) -> bool {
         self.top1() == Some(self.label)
+    }
+
+    /// Probability of the class with the best score; `None` for votes, and where the temperature was
+    /// not yet fitted.
+    pub fn confidence(&self) -> Option<f32> {
+        self.best.first().and_then(|class| class.probability).filter(|_| self.held_out.is_none())
     }
 }
 
@@ -144,15 +157,16 @@ impl RecordedLine {
 
     /// What counts; `None` for an image that could not be used.
     pub fn result(&self) -> Option<RecordedResult<'_>> {
-        let LineResult { label, top5, brier, zero_shot_top1, error: None, seconds, .. } =
-            &self.value
-        else {
+        let LineResult { label, top5, brier, held_out, zero_shot_top1, error, seconds, .. } =
+            &self.value;
+        if error.is_some() {
             return None;
-        };
+        }
         Some(RecordedResult {
             label: *label,
             best: top5,
             brier: *brier,
+            held_out: held_out.as_deref(),
             zero_shot_top1: *zero_shot_top1,
             seconds: *seconds,
         })

@@ -6,11 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use image::RgbImage;
 use mint_augment::{ViewError, ViewGenerator, ViewSeed, Views};
-use mint_datasets::{ImageError, ImageSet};
+use mint_datasets::{ImageError, ImageSet, Orientation};
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use sha2::{Digest, Sha256};
 
-use crate::cache::{EntryName, ViewCache};
+use crate::file_index::{FileIndex, Stamp};
+use crate::kept_embeddings::{Content, EntryName, KeptEmbeddings};
 
 /// An image whose views could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,9 @@ pub enum LoadError {
         /// Why not.
         source: ViewError,
     },
+    /// Somebody refused the image after it was loaded.
+    #[error(transparent)]
+    Refused(Box<dyn Error + Send + Sync>),
     /// A decoder gave up on the file.
     #[error("the decoder failed on `{0}`")]
     Decoder(String),
@@ -65,12 +71,24 @@ pub(crate) struct Work {
     pub seed: u64,
     pub indices: Vec<usize>,
     pub cache: Option<CacheUse>,
+    pub orientation: Orientation,
+    pub naming: Naming,
+    /// Whether decoded images are handed on with their views.
+    pub with_pictures: bool,
+}
+
+/// What decides an image's random views, and what its embeddings are kept by.
+pub(crate) enum Naming {
+    /// Its content, and its place in the set.
+    ByPlace,
+    /// Its content alone, which may be known without reading the file.
+    ByContent(Option<Arc<FileIndex>>),
 }
 
 /// A cache, and what it is for.
 #[derive(Clone)]
 pub(crate) struct CacheUse {
-    pub views: Arc<ViewCache>,
+    pub images: Arc<dyn KeptEmbeddings>,
     /// Whether embeddings that are there are used; otherwise they are only added.
     pub reads: bool,
 }
@@ -81,6 +99,7 @@ pub struct Loaded {
     pub(crate) input: Input,
     /// Where embeddings that are computed are to be kept.
     pub(crate) entry: Option<EntryName>,
+    picture: Option<RgbImage>,
 }
 
 /// Views, or their embeddings.
@@ -91,6 +110,11 @@ pub(crate) enum Input {
 }
 
 impl Loaded {
+    /// The decoded image, if it was asked for and no cache had its embeddings.
+    pub fn picture(&self) -> Option<&RgbImage> {
+        self.picture.as_ref()
+    }
+
     /// The views; `None` if a cache had their embeddings.
     pub fn into_views(self) -> Option<Views> {
         match self.input {
@@ -114,7 +138,11 @@ impl Loader {
         threads: usize,
         ahead: usize,
     ) -> Self {
-        Self::with_cache(Work { set, generator, seed, indices, cache: None }, threads, ahead)
+        let (cache, orientation) = (None, Orientation::Stored);
+        let (naming, with_pictures) = (Naming::ByPlace, false);
+        let work =
+            Work { set, generator, seed, indices, cache, orientation, naming, with_pictures };
+        Self::with_cache(work, threads, ahead)
     }
 
     /// The same with a cache, if there is one.
@@ -174,28 +202,61 @@ impl Iterator for Loader {
     }
 }
 
+impl Naming {
+    /// The file as it is now, and what may know its content.
+    fn stamp(&self, set: &ImageSet, index: usize) -> Option<(&FileIndex, Stamp)> {
+        let Self::ByContent(Some(files)) = self else { return None };
+        let path = set.folder()?.join(&set.images[index].path);
+        Some((files, Stamp::of(&path)?))
+    }
+
+    /// What an image's embeddings are kept by, and the number that decides its random views.
+    fn of(&self, content: Content, index: usize) -> (EntryName, u64) {
+        match self {
+            Self::ByPlace => (EntryName::in_set(content, index), index as u64),
+            Self::ByContent(_) => {
+                let [a, b, c, d, e, f, g, h, ..] = content;
+                (EntryName(content), u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+            }
+        }
+    }
+}
+
 impl Work {
     fn load(&self, position: usize) -> Result<Loaded, LoadError> {
         let index = self.indices[position];
         let path = || self.set.images[index].path.display().to_string();
-        let seed = ViewSeed { seed: self.seed, image: index as u64 };
+        let known = |entry: &EntryName| {
+            let cache = self.cache.as_ref().filter(|cache| cache.reads)?;
+            let input = Input::Embeddings(cache.images.read(entry)?);
+            Some(Loaded { input, entry: None, picture: None })
+        };
         let make = || {
-            let bytes = self.set.bytes(index)?;
-            let entry = self.cache.as_ref().map(|_| EntryName::new(&bytes, index));
-            if let (Some(cache), Some(entry)) = (&self.cache, &entry)
-                && cache.reads
-                && let Some(embeddings) = cache.views.read(entry)
-            {
-                return Ok(Loaded { input: Input::Embeddings(embeddings), entry: None });
+            // Stamped before it is read, so that a later change is seen.
+            let stamp = self.naming.stamp(&self.set, index);
+            let content = stamp.as_ref().and_then(|(files, stamp)| files.content(stamp));
+            if let Some(loaded) = content.map(EntryName).as_ref().and_then(known) {
+                return Ok(loaded);
             }
-            let image = self.set.decode(index, &bytes)?;
-            let views = self.generator.views(&image, seed);
+            let bytes = self.set.bytes(index)?;
+            let is_named = self.cache.is_some() || matches!(self.naming, Naming::ByContent(_));
+            let content: Content =
+                if is_named { Sha256::digest(&bytes).into() } else { Content::default() };
+            if let Some((files, stamp)) = stamp {
+                files.add(&stamp, content);
+            }
+            let (entry, image) = self.naming.of(content, index);
+            if let Some(loaded) = known(&entry) {
+                return Ok(loaded);
+            }
+            let picture = self.set.decode(index, &bytes, self.orientation)?;
+            let views = self.generator.views(&picture, ViewSeed { seed: self.seed, image });
             let views = views.map_err(|source| LoadError::View { path: path(), source })?;
             // What is only added to need not be computed again.
-            let entry = entry.filter(|entry| {
-                self.cache.as_ref().is_some_and(|cache| cache.reads || !cache.views.has(entry))
-            });
-            Ok(Loaded { input: Input::Views(views), entry })
+            let is_missing = |cache: &CacheUse| cache.reads || !cache.images.has(&entry);
+            let entry = self.cache.as_ref().is_some_and(is_missing).then_some(entry);
+            let picture = self.with_pictures.then_some(picture);
+            Ok(Loaded { input: Input::Views(views), entry, picture })
         };
         // A damaged file must not end a run of hours, whatever a decoder does with it.
         catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err(LoadError::Decoder(path())))

@@ -4,12 +4,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use mint_clip::burn::tensor::{DType, TensorData};
 use mint_tuner::Memory;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::RecordError;
 use crate::write_whole::write_whole;
@@ -43,18 +45,8 @@ pub fn save(folder: &Path, test_set: &str, saved: &SavedMemories) -> Result<(), 
     let path = path(folder, test_set);
     let description =
         Description { images: saved.images, methods: saved.memories.keys().cloned().collect() };
-    let tensors = saved.memories.iter().flat_map(|(method, memory)| {
-        let named = move |(name, data)| (format!("{method}.{name}"), Saved(data));
-        memory.tensors().iter().map(named)
-    });
-    let write = || {
-        let metadata =
-            HashMap::from([(DESCRIPTION.to_owned(), serde_json::to_string(&description)?)]);
-        let bytes =
-            safetensors::serialize(tensors, Some(metadata)).map_err(std::io::Error::other)?;
-        write_whole(&path, &bytes)
-    };
-    write().map_err(|source| RecordError::Write { path, source })
+    write(&path, &description, &saved.memories)
+        .map_err(|source| RecordError::Write { path, source })
 }
 
 /// Reads what [`save`] wrote; `None` if there is no file.
@@ -65,15 +57,38 @@ pub fn load(folder: &Path, test_set: &str) -> Result<Option<SavedMemories>, Reco
         return Ok(None);
     }
     let bytes = fs::read(&path).map_err(|error| damaged(&error.to_string()))?;
-    read(&bytes).map(Some).ok_or_else(|| damaged("it holds no memory of a run"))
+    let read = || {
+        let Description { images, methods } = serde_json::from_value(description(&bytes)?).ok()?;
+        Some(SavedMemories { images, memories: memories(&bytes, &methods)? })
+    };
+    read().map(Some).ok_or_else(|| damaged("it holds no memory of a run"))
 }
 
-fn read(bytes: &[u8]) -> Option<SavedMemories> {
+/// Writes a description and the memories that it names, all or none.
+pub fn write(
+    path: &Path,
+    description: &impl Serialize,
+    memories: &BTreeMap<String, Memory>,
+) -> io::Result<()> {
+    let tensors = memories.iter().flat_map(|(method, memory)| {
+        let named = move |(name, data)| (format!("{method}.{name}"), Saved(data));
+        memory.tensors().iter().map(named)
+    });
+    let metadata = HashMap::from([(DESCRIPTION.to_owned(), serde_json::to_string(description)?)]);
+    let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(io::Error::other)?;
+    write_whole(path, &bytes)
+}
+
+/// The description in a file's bytes.
+pub fn description(bytes: &[u8]) -> Option<Value> {
     let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
-    let description = header.metadata().as_ref()?.get(DESCRIPTION)?;
-    let Description { images, methods } = serde_json::from_str(description).ok()?;
+    serde_json::from_str(header.metadata().as_ref()?.get(DESCRIPTION)?).ok()
+}
+
+/// The memories of these methods in a file's bytes; `None` if it has others, or damaged ones.
+pub fn memories(bytes: &[u8], methods: &[String]) -> Option<BTreeMap<String, Memory>> {
     let mut tensors: BTreeMap<String, BTreeMap<String, TensorData>> =
-        methods.into_iter().map(|method| (method, BTreeMap::new())).collect();
+        methods.iter().map(|method| (method.clone(), BTreeMap::new())).collect();
     for (name, view) in SafeTensors::deserialize(bytes).ok()?.tensors() {
         let (method, name) = name.split_once('.')?;
         let data = match view.dtype() {
@@ -88,7 +103,7 @@ fn read(bytes: &[u8]) -> Option<SavedMemories> {
         tensors.get_mut(method)?.insert(name.to_owned(), data);
     }
     let memories = tensors.into_iter().map(|(method, tensors)| (method, Memory::new(tensors)));
-    Some(SavedMemories { images, memories: memories.collect() })
+    Some(memories.collect())
 }
 
 fn data<T, const SIZE: usize>(

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use mint_tuner::ScoreKind;
 use serde::{Deserialize, Serialize};
 
+use crate::texts::Texts;
+
 /// A method by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum MethodId {
     /// Zero-shot CLIP.
@@ -35,59 +38,97 @@ pub enum MethodId {
     Vte,
     /// A classifier that learns online from balanced zero-shot labels.
     Onzeta,
+    /// Test-time prompt tuning that keeps the texts spread.
+    Ctpt,
+    /// Test-time prompt tuning with the angles between texts.
+    Atpt,
+    /// Prototypes that are shifted for each image.
+    Tps,
+    /// Votes of cached test images and of the image's own views.
+    Boostadapter,
+    /// Normal distributions of the classes, estimated online.
+    Dota,
+    /// Normal distributions with one covariance, of cached test images.
+    Oga,
+    /// Texts and cached images that are tuned together.
+    Dpe,
 }
 
-/// Each method, its name on the command line and in records, and its name in texts: in the order of
-/// the published table, then those that it does not have.
-const METHODS: [(MethodId, &str, &str); 13] = [
-    (MethodId::Clip, "clip", "CLIP zero-shot"),
-    (MethodId::Ensemble, "ensemble", "Ensemble"),
-    (MethodId::Coop, "coop", "CoOp"),
-    (MethodId::Cocoop, "cocoop", "CoCoOp"),
-    (MethodId::Maple, "maple", "MaPLe"),
-    (MethodId::Tpt, "tpt", "TPT"),
-    (MethodId::Sar, "sar", "SAR"),
-    (MethodId::Mta, "mta", "MTA"),
-    (MethodId::Zero, "zero", "ZERO"),
-    (MethodId::Mint, "mint", "MINT"),
-    (MethodId::Tda, "tda", "TDA"),
-    (MethodId::Vte, "vte", "VTE"),
-    (MethodId::Onzeta, "onzeta", "OnZeta"),
+/// What is known of a method before it runs.
+struct Entry {
+    id: MethodId,
+    /// On the command line and in records.
+    name: &'static str,
+    /// In texts.
+    title: &'static str,
+    /// The fixed texts that images are compared with unless a setting says otherwise; `None` if
+    /// there are none, or no choice.
+    texts: Option<Texts>,
+}
+
+const fn entry(
+    id: MethodId,
+    name: &'static str,
+    title: &'static str,
+    texts: Option<Texts>,
+) -> Entry {
+    Entry { id, name, title, texts }
+}
+
+/// All methods in the order of the published table, then those that it does not have.
+const METHODS: [Entry; 20] = [
+    entry(MethodId::Clip, "clip", "CLIP zero-shot", Some(Texts::Template)),
+    entry(MethodId::Ensemble, "ensemble", "Ensemble", Some(Texts::Templates80)),
+    entry(MethodId::Coop, "coop", "CoOp", None),
+    entry(MethodId::Cocoop, "cocoop", "CoCoOp", None),
+    entry(MethodId::Maple, "maple", "MaPLe", None),
+    entry(MethodId::Tpt, "tpt", "TPT", None),
+    entry(MethodId::Sar, "sar", "SAR", Some(Texts::Template)),
+    // The published row says that it used an ensemble, and not which.
+    entry(MethodId::Mta, "mta", "MTA", Some(Texts::Templates80)),
+    entry(MethodId::Zero, "zero", "ZERO", Some(Texts::Template)),
+    entry(MethodId::Mint, "mint", "MINT", None),
+    entry(MethodId::Tda, "tda", "TDA", Some(Texts::Templates80)),
+    entry(MethodId::Vte, "vte", "VTE", Some(Texts::Templates80)),
+    entry(MethodId::Onzeta, "onzeta", "OnZeta", Some(Texts::Templates7)),
+    entry(MethodId::Ctpt, "ctpt", "C-TPT", None),
+    entry(MethodId::Atpt, "atpt", "A-TPT", None),
+    entry(MethodId::Tps, "tps", "TPS", Some(Texts::Template)),
+    entry(MethodId::Boostadapter, "boostadapter", "BoostAdapter", Some(Texts::SetEnsemble)),
+    entry(MethodId::Dota, "dota", "DOTA", Some(Texts::SetEnsemble)),
+    entry(MethodId::Oga, "oga", "OGA", Some(Texts::SetTemplate)),
+    entry(MethodId::Dpe, "dpe", "DPE", Some(Texts::SetEnsemble)),
 ];
 
 impl MethodId {
     /// All, in the order of the published table, then those that it does not have.
     pub fn all() -> impl Iterator<Item = Self> {
-        METHODS.into_iter().map(|(id, ..)| id)
+        METHODS.iter().map(|entry| entry.id)
     }
 
     /// The name used on the command line and in records.
     pub fn name(self) -> &'static str {
-        self.entry().1
+        self.entry().name
     }
 
     /// The name used in texts.
     pub fn title(self) -> &'static str {
-        self.entry().2
+        self.entry().title
     }
 
-    /// Whether images are compared with texts that a setting chooses.
-    pub fn has_fixed_texts(self) -> bool {
-        match self {
-            Self::Coop | Self::Cocoop | Self::Maple | Self::Tpt | Self::Mint => false,
-            Self::Clip
-            | Self::Ensemble
-            | Self::Sar
-            | Self::Mta
-            | Self::Zero
-            | Self::Tda
-            | Self::Vte
-            | Self::Onzeta => true,
-        }
+    /// The fixed texts that images are compared with unless a setting says otherwise; `None` if
+    /// there are none, or no choice.
+    pub fn texts(self) -> Option<Texts> {
+        self.entry().texts
     }
 
-    fn entry(self) -> (Self, &'static str, &'static str) {
-        METHODS.into_iter().find(|&(id, ..)| id == self).expect("the table has every method")
+    /// What its scores are.
+    pub fn scores(self) -> ScoreKind {
+        if self == Self::Zero { ScoreKind::Votes } else { ScoreKind::Logits }
+    }
+
+    fn entry(self) -> &'static Entry {
+        METHODS.iter().find(|entry| entry.id == self).expect("the table has every method")
     }
 }
 

@@ -57,12 +57,29 @@ pub fn wilson(successes: u64, trials: u64) -> (f64, f64) {
     ((center - spread).max(0.0), (center + spread).min(1.0))
 }
 
+/// So few of the highest scores are found without sorting all.
+const FEW: usize = 32;
+
 /// Indices of the `k` highest scores, the best first; of equal scores the lower index comes first.
 pub fn ranking(scores: &[f32], k: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
-    order.truncate(k);
-    order
+    if k > FEW {
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+        order.truncate(k);
+        return order;
+    }
+    // Most scores are compared with the last of the best alone.
+    let mut best: Vec<usize> = Vec::with_capacity(k + 1);
+    for (index, score) in scores.iter().enumerate() {
+        if best.len() == k && best.last().is_none_or(|&last| scores[last].total_cmp(score).is_ge())
+        {
+            continue;
+        }
+        best.truncate(k.saturating_sub(1));
+        let place = best.partition_point(|&other| scores[other].total_cmp(score).is_ge());
+        best.insert(place, index);
+    }
+    best
 }
 
 #[cfg(test)]
@@ -87,6 +104,14 @@ mod tests {
     #[test]
     fn equal_scores_rank_the_lower_class_first() {
         assert_eq!(ranking(&[1.0, 3.0, 3.0, -2.0, 3.0], 4), [1, 2, 4, 0]);
+        assert_eq!(ranking(&[1.0, 3.0, 3.0, -2.0, 3.0], 9), [1, 2, 4, 0, 3]);
+        assert_eq!(ranking(&[1.0], 0), [0usize; 0]);
+        // Numbers that repeat and come in no order.
+        let scores: Vec<f32> = (0..500u32).map(|it| (it * 7919 % 211) as f32).collect();
+        let all = ranking(&scores, 500);
+        for k in [1, 2, 5, FEW, FEW + 1] {
+            assert_eq!(ranking(&scores, k), all[..k]);
+        }
     }
 
     #[test]

@@ -35,7 +35,8 @@ mod tests {
     #[test]
     fn the_device_normalises_to_the_same_bits() {
         let samples: Vec<u8> = (0..3 * 256).map(|index| index as u8).collect();
-        let views = Views { size: 16, count: 1, pixels: ViewPixels::Rgb8(samples) };
+        let pixels = ViewPixels::Rgb8(samples);
+        let views = Views { size: 16, count: 1, pixels, places: Vec::new() };
         let tensor = view_tensor(views, &Normalization::CLIP, &Device::flex());
         let values = tensor.into_data().try_into_vec::<f32>().expect("floats");
         assert_eq!(values, Normalization::CLIP.table().concat());

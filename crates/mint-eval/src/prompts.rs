@@ -101,6 +101,8 @@ pub struct TrainedPrompts {
     pub maple: Option<MaplePrompts>,
     /// Texts of each class.
     pub class_texts: Option<Arc<ClassTextLists>>,
+    /// TPS's descriptors of each class, as texts.
+    pub descriptors: Option<Arc<ClassTextLists>>,
 }
 
 /// A context and where it is from.
@@ -124,6 +126,36 @@ const RANDOM_CONTEXT_VECTORS: usize = 4;
 ///
 /// If the file cannot be read, has another form, or a class has no texts.
 pub fn read_class_texts(file: &Path) -> Result<ClassTextLists, PromptsError> {
+    read_lists(file, ClassTextLists::new)
+}
+
+/// Reads what tells each class from others, in the same form: phrases such as `a long tail`, as TPS
+/// publishes them, which become texts.
+///
+/// # Errors
+///
+/// If the file cannot be read, has another form, or a class has no descriptors.
+pub fn read_descriptors(file: &Path) -> Result<ClassTextLists, PromptsError> {
+    read_lists(file, ClassTextLists::of_descriptors)
+}
+
+fn read_lists(
+    file: &Path,
+    make: fn(Vec<ClassTextList>) -> Result<ClassTextLists, MethodError>,
+) -> Result<ClassTextLists, PromptsError> {
+    make(read_class_text_lists(file)?)
+        .map_err(|source| PromptsError::Texts { file: file.display().to_string(), source })
+}
+
+/// A class and its texts.
+type ClassTextList = (String, Vec<String>);
+
+/// The classes and their texts as the file has them, in its order.
+///
+/// # Errors
+///
+/// If the file cannot be read or has another form.
+pub fn read_class_text_lists(file: &Path) -> Result<Vec<ClassTextList>, PromptsError> {
     let name = || file.display().to_string();
     let bytes =
         std::fs::read(file).map_err(|source| PromptsError::ReadTexts { file: name(), source })?;
@@ -145,8 +177,7 @@ pub fn read_class_texts(file: &Path) -> Result<ClassTextLists, PromptsError> {
         let texts: Vec<String> = texts.ok_or_else(|| unusable(wrong()))?;
         Ok((class, texts))
     };
-    let lists = entries.into_iter().map(texts_of).collect::<Result<Vec<_>, PromptsError>>()?;
-    ClassTextLists::new(lists).map_err(|source| PromptsError::Texts { file: name(), source })
+    entries.into_iter().map(texts_of).collect()
 }
 
 /// The entries of a JSON object, those with the same key too.

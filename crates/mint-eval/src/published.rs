@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use mint_clip::ClipConfig;
+use mint_datasets::TestSet;
 use serde::Deserialize;
 
 use crate::row::Row;
@@ -20,6 +21,8 @@ struct PublishedRow {
     #[serde(default)]
     shares: Vec<f64>,
     steps: usize,
+    /// Whether the random views were mixed by AugMix; `None` if as TPT's.
+    mixed: Option<bool>,
     /// Top-1 in percent by the name of the test set; `mean` is over R, A, V and K.
     top1: BTreeMap<String, f64>,
 }
@@ -38,6 +41,17 @@ static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
 ///
 /// Whether the images and the model are those of the published row, the caller must know.
 pub fn published_top1(row: &Row, test_set: &str) -> Option<f64> {
+    like(row, test_set).map(|(_, top1)| top1)
+}
+
+/// Whether the random views of the published figure were mixed by AugMix; the set's usual rule where
+/// it is not the row's own, or nothing was published.
+pub(crate) fn is_mixed(row: &Row, test_set: TestSet) -> bool {
+    let mixed = like(row, test_set.id()).and_then(|(published, _)| published.mixed);
+    mixed.unwrap_or(test_set.mixes_views())
+}
+
+fn like(row: &Row, test_set: &str) -> Option<(&'static PublishedRow, f64)> {
     let is_like = |published: &&PublishedRow| {
         published.method == row.method
             && published.starts.contains(&row.start)
@@ -47,7 +61,8 @@ pub fn published_top1(row: &Row, test_set: &str) -> Option<f64> {
                 .share
                 .map_or(published.shares.is_empty(), |share| published.shares.contains(&share))
     };
-    PUBLISHED.rows.iter().filter(is_like).find_map(|row| row.top1.get(test_set).copied())
+    let with_top1 = |row: &'static PublishedRow| Some((row, row.top1.get(test_set).copied()?));
+    PUBLISHED.rows.iter().filter(is_like).find_map(with_top1)
 }
 
 /// Whether a model has the size of the published rows' model, ViT-B/16.
@@ -103,6 +118,25 @@ mod tests {
     }
 
     #[test]
+    fn some_rows_have_views_that_tpts_have_not() {
+        let is_mixed = |row: &Row, set: &str| {
+            let set = set.parse().unwrap_or_else(|error| panic!("{set}: {error}"));
+            super::is_mixed(row, set)
+        };
+        let ctpt = Row { steps: 1, ..row("ctpt", "words") };
+        assert!(is_mixed(&ctpt, "A") && !is_mixed(&ctpt, "I"));
+        let boostadapter = Row { steps: 0, ..row("boostadapter", "set ensemble") };
+        assert!(!is_mixed(&boostadapter, "pets") && !is_mixed(&boostadapter, "A"));
+        let tpt = Row { steps: 1, ..row("tpt", "words") };
+        assert!(is_mixed(&tpt, "pets") && !is_mixed(&tpt, "A"));
+        let dota = Row { steps: 0, ..row("dota", "set ensemble") };
+        assert_eq!(published_top1(&dota, "A"), Some(61.5));
+        assert_eq!(published_top1(&dota, "pets"), None, "that was the clean view");
+        let clean = Row { views: 1, share: None, ..dota };
+        assert_eq!(published_top1(&clean, "pets"), Some(92.01));
+    }
+
+    #[test]
     fn food101_has_two_figures_by_its_names() {
         let clip = Row { views: 1, steps: 0, share: None, ..row("clip", "template") };
         assert_eq!(published_top1(&clip, "food101"), Some(85.27));
@@ -118,7 +152,7 @@ mod tests {
             for (set, top1) in &row.top1 {
                 let is_known = set == "mean"
                     || set == "food101-official"
-                    || set.parse::<mint_datasets::TestSet>().is_ok_and(|known| known.id() == set);
+                    || set.parse::<TestSet>().is_ok_and(|known| known.id() == set);
                 assert!(is_known && (0.0..100.0).contains(top1), "{} {set}", row.method);
             }
         }

@@ -4,7 +4,7 @@
 //! One process at a time writes to it: it holds a lock that the system drops with the process.
 
 use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::error::RecordError;
 use crate::lines::{LineWriter, RecordedLine, read_lines};
+use crate::lock;
 use crate::row::Row;
 use crate::run_info::{RunInfo, Versions};
 use crate::usage::Usage;
@@ -270,13 +271,9 @@ pub(crate) fn lines_path(folder: &Path, test_set: &str, method: &str) -> PathBuf
 /// Locks a record's folder for as long as this process lives and keeps the file open.
 fn lock(folder: &Path) -> Result<File, RecordError> {
     let path = folder.join(LOCK_FILE);
-    let write = |source| RecordError::Write { path: path.clone(), source };
-    let file = File::options().create(true).append(true).open(&path).map_err(write)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(RecordError::Locked { folder: folder.to_owned() }),
-        // Some file systems of clusters have no locks.
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
-        Err(TryLockError::Error(error)) => Err(write(error)),
+    match lock::lock(&path) {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) => Err(RecordError::Locked { folder: folder.to_owned() }),
+        Err(source) => Err(RecordError::Write { path, source }),
     }
 }

@@ -34,8 +34,15 @@ pub struct Row {
     /// Mean over the classes of their percentage of right answers.
     #[serde(default)]
     pub mean_per_class: f64,
-    /// Expected calibration error in percent; `None` for votes.
+    /// Expected calibration error in percent, with 15 bins; `None` for votes.
     pub calibration_error: Option<f64>,
+    /// The same with 20 bins.
+    #[serde(default)]
+    pub calibration_error_20: Option<f64>,
+    /// What divided the logits before they became probabilities; `None` if parts of the run had
+    /// different ones.
+    #[serde(default)]
+    pub temperature: Option<f64>,
     /// Mean Brier score; `None` for votes.
     pub brier: Option<f64>,
     /// Published top-1 percentage of the like.

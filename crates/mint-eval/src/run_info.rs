@@ -95,6 +95,9 @@ pub struct TrainedFiles {
     /// Texts of each class.
     #[serde(default)]
     pub class_texts: Option<HashedFile>,
+    /// Descriptors of each class.
+    #[serde(default)]
+    pub descriptors: Option<HashedFile>,
 }
 
 /// A test set as it was found.
@@ -169,39 +172,57 @@ impl RunInfo {
 
     /// Everything that the results depend on, and nothing else.
     fn compared(&self) -> Value {
-        // Where files lie does not matter, what is in them does.
-        let mut config = self.config.clone();
-        if matches!(config.context, Some(ContextStart::File(_))) {
-            config.context = None;
-        }
-        (config.cocoop, config.maple, config.class_texts) = (None, None, None);
-        // A cache in single precision changes nothing.
-        config.cache = config.cache.filter(|&precision| precision != CachePrecision::F32);
-        let sums = |files: &[HashedFile]| -> Vec<String> {
-            files.iter().map(|file| file.sha256.clone()).collect()
-        };
-        let trained = |file: &Option<HashedFile>| file.as_ref().map(|file| file.sha256.clone());
         let ids: Vec<&str> = self.test_sets.iter().map(|set| set.id.as_str()).collect();
-        json!({
-            "": config,
-            "test-sets": ids,
-            "weights": {
-                "sha256": sums(&self.weights.files),
-                "activation": self.weights.activation,
-                "logit-scale": self.weights.logit_scale,
-                "model": self.weights.model,
-            },
-            "context": { "sha256": trained(&self.prompts.context) },
-            "cocoop": { "sha256": trained(&self.prompts.cocoop) },
-            "maple": { "sha256": trained(&self.prompts.maple) },
-            "class-texts": { "sha256": trained(&self.prompts.class_texts) },
-            "version": self.versions,
-        })
+        let mut compared = compared(&self.config, &self.weights, &self.prompts, &self.versions);
+        compared["test-sets"] = json!(ids);
+        compared
     }
 }
 
+/// What results depend on, whatever images they are of.
+pub(crate) fn compared(
+    config: &RunConfig,
+    weights: &WeightsInfo,
+    prompts: &TrainedFiles,
+    versions: &Versions,
+) -> Value {
+    // Where files lie does not matter, what is in them does.
+    let mut config = config.clone();
+    if matches!(config.context, Some(ContextStart::File(_))) {
+        config.context = None;
+    }
+    (config.cocoop, config.maple) = (None, None);
+    (config.class_texts, config.descriptors) = (None, None);
+    // A cache in single precision changes nothing.
+    config.cache = config.cache.filter(|&precision| precision != CachePrecision::F32);
+    let sums = |files: &[HashedFile]| -> Vec<String> {
+        files.iter().map(|file| file.sha256.clone()).collect()
+    };
+    let trained = |file: &Option<HashedFile>| file.as_ref().map(|file| file.sha256.clone());
+    json!({
+        "": config,
+        "weights": {
+            "sha256": sums(&weights.files),
+            "activation": weights.activation,
+            "logit-scale": weights.logit_scale,
+            "model": weights.model,
+        },
+        "context": { "sha256": trained(&prompts.context) },
+        "cocoop": { "sha256": trained(&prompts.cocoop) },
+        "maple": { "sha256": trained(&prompts.maple) },
+        "class-texts": { "sha256": trained(&prompts.class_texts) },
+        "descriptors": { "sha256": trained(&prompts.descriptors) },
+        "version": versions,
+    })
+}
+
 /// Goes through two values side by side.
-fn compare(name: &str, now: &Value, recorded: &Value, differences: &mut Vec<Difference>) {
+pub(crate) fn compare(
+    name: &str,
+    now: &Value,
+    recorded: &Value,
+    differences: &mut Vec<Difference>,
+) {
     let join = |key: &str| match (name, key) {
         ("", key) => key.to_owned(),
         (name, "") => name.to_owned(),
@@ -224,6 +245,19 @@ fn compare(name: &str, now: &Value, recorded: &Value, differences: &mut Vec<Diff
             recorded: in_words(recorded),
         }),
     }
+}
+
+/// Differences that a message lists.
+const LISTED: usize = 20;
+
+/// Differences, a line each, as far as a message can hold them.
+pub(crate) fn listed(differences: &[Difference]) -> String {
+    let shown = differences.iter().take(LISTED);
+    let mut lines: String = shown.map(|difference| format!("\n  {difference}")).collect();
+    if differences.len() > LISTED {
+        lines += &format!("\n  and {} more", differences.len() - LISTED);
+    }
+    lines
 }
 
 fn in_words(value: &Value) -> String {

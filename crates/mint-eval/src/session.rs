@@ -7,7 +7,7 @@ use mint_augment::{AugMix, ViewConfig, ViewError, ViewGenerator, ViewSeed, Views
 use mint_clip::burn::tensor::Tensor;
 use mint_clip::{Clip, Tokenizer};
 use mint_datasets::ImageSet;
-use mint_tuner::{ClassSet, ImageViews, MethodError, Outcome, Pending, ViewDemand};
+use mint_tuner::{ClassSet, ImageViews, Method, MethodError, Outcome, Pending, Trace, ViewDemand};
 
 use crate::config::RunConfig;
 use crate::method_id::MethodId;
@@ -44,6 +44,15 @@ pub enum SessionError {
     },
 }
 
+/// What methods say about an image, and how they came to it.
+#[derive(Debug)]
+pub struct Explanation {
+    /// In the order of the methods, each with its own success.
+    pub methods: Vec<Result<(Outcome, Trace), MethodError>>,
+    /// What zero-shot CLIP says.
+    pub zero_shot: Result<Outcome, MethodError>,
+}
+
 impl SessionError {
     fn of(method: MethodId) -> impl Fn(MethodError) -> Self {
         move |source| Self::Method { method, source }
@@ -63,7 +72,21 @@ impl<'a> Session<'a> {
         methods: &'a mut [ConfiguredMethod],
         config: &RunConfig,
     ) -> Result<Self, SessionError> {
-        Self::begin(ClassSet::new(clip, tokenizer, class_names), methods, config, false)
+        Self::of_classes(ClassSet::new(clip, tokenizer, class_names), methods, config)
+    }
+
+    /// For images that belong to no test set, among classes that may know more than their names. The
+    /// template is that of the configuration, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::new`].
+    pub fn of_classes(
+        classes: ClassSet<'a>,
+        methods: &'a mut [ConfiguredMethod],
+        config: &RunConfig,
+    ) -> Result<Self, SessionError> {
+        Self::begin(with_template(classes, config), methods, config, config.mixes_views(None))
     }
 
     /// For the images of a test set: its classes and its template, and its views mixed by AugMix if
@@ -81,10 +104,15 @@ impl<'a> Session<'a> {
     ) -> Result<Self, SessionError> {
         let classes = ClassSet::new(clip, tokenizer, &set.class_names);
         let classes = match set.test_set {
-            Some(test_set) => classes.with_template(test_set.template()),
-            None => classes,
+            Some(test_set) => classes
+                .with_set(test_set.id())
+                .with_template(test_set.template())
+                .with_ensemble(test_set.ensemble()),
+            None => with_template(classes, config),
         };
-        Self::begin(classes, methods, config, config.mixes_views(set.test_set))
+        let session = Self::begin(classes, methods, config, config.mixes_views(set.test_set))?;
+        // A cache holds all views, whoever looks at them.
+        if config.cache.is_some() { session.with_all_views(config) } else { Ok(session) }
     }
 
     fn begin(
@@ -97,14 +125,17 @@ impl<'a> Session<'a> {
             method.next_test_set();
             method.prepare(&classes).map_err(SessionError::of(*id))?;
         }
-        // A cache holds all views, whoever looks at them.
-        let all = any_wants_all(methods) || config.cache.is_some();
-        let views = if all { config.views } else { 1 };
+        let views = if any_wants_all(methods, &classes) { config.views } else { 1 };
         let clip = classes.clip();
         let augmix = mixes_views.then(AugMix::default);
         let generator =
             ViewGenerator::new(ViewConfig { augmix, ..view_config(&clip.config, views) })?;
         Ok(Self { clip, classes, methods, generator, seed: config.seed })
+    }
+
+    fn with_all_views(self, config: &RunConfig) -> Result<Self, SessionError> {
+        let views = ViewConfig { count: config.views, ..*self.generator.config() };
+        Ok(Self { generator: ViewGenerator::new(views)?, ..self })
     }
 
     /// Says how many images will come, which some methods must know (OnZeta).
@@ -165,6 +196,16 @@ impl<'a> Session<'a> {
         methods.map(|method| method.method.classify(classes, &views)).collect()
     }
 
+    /// [`Session::classify_views`], and what happened on the way: the same answers, and the same
+    /// memory. `zero_shot` is asked last, so that it reads what the methods computed.
+    pub fn explain_views(&mut self, views: Views, zero_shot: &mut dyn Method) -> Explanation {
+        let views = ImageViews::new(self.clip, self.pixels(views));
+        let classes = &self.classes;
+        let methods = self.methods.iter_mut();
+        let methods = methods.map(|method| method.method.explain(classes, &views)).collect();
+        Explanation { methods, zero_shot: zero_shot.classify(classes, &views) }
+    }
+
     /// Views on the device, normalised. Shape: `[view, channel, row, column]`.
     pub fn pixels(&self, views: Views) -> Tensor<4> {
         view_tensor(views, &self.generator.config().normalization, &self.clip.device)
@@ -185,6 +226,26 @@ impl<'a> Session<'a> {
         self.methods.iter_mut().map(launch).collect()
     }
 
+    /// Starts every method on several images, in their order; for each image and method its own
+    /// success.
+    pub fn launch_each(
+        &mut self,
+        images: &[ImageViews<'_>],
+    ) -> Vec<Vec<Result<Pending, MethodError>>> {
+        let classes = &self.classes;
+        let mut of_images: Vec<_> = images.iter().map(|_| Vec::new()).collect();
+        for ConfiguredMethod { method, .. } in self.methods.iter_mut() {
+            let launched = method.launch_each(classes, images);
+            of_images.iter_mut().zip(launched).for_each(|(of_image, one)| of_image.push(one));
+        }
+        of_images
+    }
+
+    /// Whether no method looks at more than the clean view.
+    pub fn looks_at_clean_views_alone(&self) -> bool {
+        !any_wants_all(self.methods, &self.classes)
+    }
+
     /// Whether a run can be interrupted here and resumed: no method is within a batch of images.
     pub fn is_at_rest(&mut self) -> bool {
         self.methods
@@ -193,7 +254,15 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Classes of no test set, with the configuration's template.
+fn with_template<'a>(classes: ClassSet<'a>, config: &RunConfig) -> ClassSet<'a> {
+    match &config.template {
+        Some(template) => classes.with_template(template),
+        None => classes,
+    }
+}
+
 /// Whether some method looks at more than the clean view.
-pub fn any_wants_all(methods: &[ConfiguredMethod]) -> bool {
-    methods.iter().any(|method| method.method.view_demand() == ViewDemand::All)
+fn any_wants_all(methods: &[ConfiguredMethod], classes: &ClassSet<'_>) -> bool {
+    methods.iter().any(|method| method.method.view_demand(classes) == ViewDemand::All)
 }

@@ -3,24 +3,23 @@
 use std::time::Instant;
 
 use mint_clip::Clip;
-use mint_clip::burn::tensor::{Tensor, TensorData};
 use mint_datasets::{ImageSet, TestSet};
-use mint_tuner::{ImageViews, Method, Pending, ViewDemand, ZeroShot};
+use mint_tuner::{Method, Pending, ViewDemand, ZeroShot};
 
-use crate::cache::EntryName;
 use crate::config::{ImageOrder, RunConfig};
 use crate::error::{EvalError, RecordError};
+use crate::group::{Group, Ready, kept};
 use crate::lines::ErrorLine;
-use crate::loader::{CacheUse, Input, LoadError, Loaded};
+use crate::loader::{CacheUse, LoadError, Loaded};
 use crate::loop_config::{LoopConfig, Observer};
 use crate::method_id::MethodId;
 use crate::methods::ConfiguredMethod;
 use crate::metrics::{Accuracy, ranking};
-use crate::published::{is_published_size, published_top1};
+use crate::published::{is_mixed, is_published_size, published_top1};
 use crate::record::Record;
 use crate::resume;
 use crate::row::Row;
-use crate::session::{Session, any_wants_all};
+use crate::session::Session;
 use crate::tally::{Classified, Tally};
 
 /// What a pass over a test set holds between images.
@@ -38,24 +37,9 @@ pub struct SetRun<'a> {
     at_once: usize,
     overlap: bool,
     /// Images that wait to go together with others.
-    group: Vec<Waiting>,
+    group: Group,
     in_flight: Vec<Launched>,
     unreadable: u64,
-}
-
-/// An image that no method has seen yet.
-struct Waiting {
-    /// Index in the set.
-    index: usize,
-    input: OnDevice,
-    /// Where embeddings that are computed are to be kept.
-    entry: Option<EntryName>,
-}
-
-/// Views, or their embeddings, on the device.
-enum OnDevice {
-    Pixels(Tensor<4>),
-    Embeddings(Tensor<2>),
 }
 
 /// An image whose results may still be on their way.
@@ -85,7 +69,7 @@ impl<'a> SetRun<'a> {
         let Parts { clip, config, set, session, zero_shot, cache, tallies, observer } = parts;
         let counted = tallies.first().map_or(0, |tally| tally.accuracy.images);
         // Clean views alone are too little work for all cores, so several images go together.
-        let clean_alone = !any_wants_all(session.methods()) && cache.is_none();
+        let clean_alone = session.looks_at_clean_views_alone() && cache.is_none();
         Self {
             clip,
             config,
@@ -97,7 +81,7 @@ impl<'a> SetRun<'a> {
             observer,
             at_once: if clean_alone { settings.clean_views_at_once } else { 1 },
             overlap: settings.overlap,
-            group: Vec::new(),
+            group: Group::default(),
             in_flight: Vec::new(),
             unreadable: done as u64 - counted,
         }
@@ -115,12 +99,7 @@ impl<'a> SetRun<'a> {
 
     /// Takes the views of the next image; its results may come later.
     pub fn accept(&mut self, index: usize, loaded: Loaded) -> Result<(), EvalError> {
-        let Loaded { input, entry } = loaded;
-        let input = match input {
-            Input::Views(views) => OnDevice::Pixels(self.session.pixels(views)),
-            Input::Embeddings(values) => OnDevice::Embeddings(self.embeddings(values)),
-        };
-        self.group.push(Waiting { index, input, entry });
+        self.group.push(&self.session, index, loaded);
         if self.group.len() < self.at_once {
             return Ok(());
         }
@@ -148,7 +127,7 @@ impl<'a> SetRun<'a> {
 
     /// Reads the results of images that were launched, in their order, and counts them.
     pub fn settle(&mut self) -> Result<(), EvalError> {
-        let Self { set, session, tallies, config, .. } = self;
+        let Self { set, session, tallies, .. } = self;
         for Launched { index, outcomes, zero_shot } in self.in_flight.drain(..) {
             let mut results = Vec::with_capacity(outcomes.len());
             for (method, (outcome, seconds)) in session.methods().iter().zip(outcomes) {
@@ -165,7 +144,7 @@ impl<'a> SetRun<'a> {
             for ((outcome, seconds), tally) in results.into_iter().zip(tallies.iter_mut()) {
                 let classified = Classified { outcome, zero_shot_top1, seconds };
                 let image = &set.images[index];
-                tally.add(&classified, image, &set.class_names, config.temperature)?;
+                tally.add(&classified, image, &set.class_names)?;
             }
             let accuracies: Vec<Accuracy> = tallies.iter().map(|tally| tally.accuracy).collect();
             self.observer.image(&accuracies);
@@ -187,8 +166,8 @@ impl<'a> SetRun<'a> {
     /// Ends the pass.
     pub fn finish(self) -> Vec<Row> {
         self.observer.finish();
-        if let Some(CacheUse { views, .. }) = &self.cache {
-            self.observer.cache(views.damaged(), views.write_error());
+        if let Some(CacheUse { images, .. }) = &self.cache {
+            self.observer.cache(images.damaged(), images.write_error());
         }
         let of_methods = self.session.methods().iter().zip(&self.tallies);
         of_methods.map(|(method, tally)| self.row(method, tally)).collect()
@@ -196,15 +175,16 @@ impl<'a> SetRun<'a> {
 
     /// What was counted of a method, with the published figure of the like.
     fn row(&self, ConfiguredMethod { id, method, setup }: &ConfiguredMethod, tally: &Tally) -> Row {
+        let views = match method.view_demand(self.session.classes()) {
+            ViewDemand::Clean => 1,
+            ViewDemand::All => self.config.views,
+        };
         let row = tally.counted(Row {
             test_set: self.set.id.clone(),
             method: id.name().to_owned(),
-            start: setup.start.to_owned(),
-            views: match method.view_demand() {
-                ViewDemand::Clean => 1,
-                ViewDemand::All => self.config.views,
-            },
-            share: setup.share,
+            start: setup.start.clone(),
+            views,
+            share: setup.share.filter(|_| views > 1),
             steps: setup.steps,
             seed: self.config.seed,
             unreadable: self.unreadable,
@@ -220,7 +200,7 @@ impl<'a> SetRun<'a> {
         };
         let is_like = |set: &TestSet| {
             let views_are =
-                row.views == 1 || self.config.mixes_views(Some(*set)) == set.mixes_views();
+                row.views == 1 || self.config.mixes_views(Some(*set)) == is_mixed(&row, *set);
             let order_is = matches!(self.config.order, ImageOrder::Shuffled | ImageOrder::File);
             views_are && order_is && names_are(*set) && is_published_size(&self.clip.config)
         };
@@ -232,33 +212,11 @@ impl<'a> SetRun<'a> {
     /// Starts the classification of the waiting images, in their order.
     fn launch(&mut self) -> Result<Vec<Launched>, EvalError> {
         let clock = Instant::now();
-        let clean = (self.group.len() > 1).then(|| {
-            let clean = |pixels: &Tensor<4>| pixels.clone().narrow(0, 0, 1);
-            let pixels = self.group.iter().filter_map(|waiting| match &waiting.input {
-                OnDevice::Pixels(pixels) => Some(clean(pixels)),
-                OnDevice::Embeddings(_) => None,
-            });
-            self.clip.image.forward_each(Tensor::cat(pixels.collect(), 0))
-        });
+        let ready = self.group.take(self.clip, self.cache.as_ref());
         // What was spent on an image together with others counts for the first method.
-        let mut shared = clock.elapsed().as_secs_f64() / self.group.len().max(1) as f64;
-        let mut launched = Vec::with_capacity(self.group.len());
-        for (position, waiting) in std::mem::take(&mut self.group).into_iter().enumerate() {
-            let Waiting { index, input, entry } = waiting;
-            let clock = Instant::now();
-            let views = match (input, &clean) {
-                (OnDevice::Embeddings(embeddings), _) => {
-                    ImageViews::of_embeddings(self.clip, embeddings)
-                }
-                (OnDevice::Pixels(pixels), Some(clean)) => ImageViews::new(self.clip, pixels)
-                    .with_clean_embedding(clean.clone().narrow(0, position, 1)),
-                (OnDevice::Pixels(pixels), None) if self.reads_cache() => {
-                    let embeddings = self.clip.image.forward(pixels);
-                    ImageViews::of_embeddings(self.clip, self.kept(entry.as_ref(), embeddings))
-                }
-                (OnDevice::Pixels(pixels), None) => ImageViews::new(self.clip, pixels),
-            };
-            shared += clock.elapsed().as_secs_f64();
+        let shared = clock.elapsed().as_secs_f64() / ready.len().max(1) as f64;
+        let mut launched = Vec::with_capacity(ready.len());
+        for Ready { index, views, entry } in ready {
             let outcomes = self.session.launch(&views);
             let mut outcomes =
                 outcomes.map_err(|error| EvalError::of_session(error, self.set, Some(index)))?;
@@ -269,36 +227,14 @@ impl<'a> SetRun<'a> {
             let zero_shot = self.zero_shot.launch(self.session.classes(), &views);
             let zero_shot = zero_shot
                 .map_err(|source| EvalError::of_image(MethodId::Clip, self.set, index, source))?;
-            if !self.reads_cache()
+            if let Some(cache) = self.cache.as_ref().filter(|cache| !cache.reads)
                 && let (Some(_), Some(embeddings)) = (&entry, views.known_embeddings())
             {
-                self.kept(entry.as_ref(), embeddings);
+                kept(self.clip, &*cache.images, entry.as_ref(), embeddings);
             }
             launched.push(Launched { index, outcomes, zero_shot });
         }
         Ok(launched)
-    }
-
-    fn reads_cache(&self) -> bool {
-        self.cache.as_ref().is_some_and(|cache| cache.reads)
-    }
-
-    /// Keeps embeddings that were computed; returns them as they will be read.
-    fn kept(&self, entry: Option<&EntryName>, embeddings: Tensor<2>) -> Tensor<2> {
-        let (Some(CacheUse { views, .. }), Some(entry)) = (&self.cache, entry) else {
-            return embeddings;
-        };
-        let values = embeddings.into_data().convert::<f32>();
-        let values = values.try_into_vec().expect("the numbers were converted to f32");
-        views.write(entry, &values);
-        self.embeddings(views.rounded(values))
-    }
-
-    /// Embeddings of all views, row by row, on the device.
-    fn embeddings(&self, values: Vec<f32>) -> Tensor<2> {
-        let embed = self.clip.config.embed_dim;
-        let shape = [values.len() / embed, embed];
-        Tensor::from_data(TensorData::new(values, shape), &self.clip.device)
     }
 
     fn write_error(&mut self, index: usize, error: &LoadError) -> Result<(), RecordError> {

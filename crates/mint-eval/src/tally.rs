@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use mint_datasets::LabelledImage;
-use mint_tuner::Outcome;
+use mint_tuner::{Outcome, ScoreKind};
 
-use crate::calibration::{Calibration, brier, probabilities};
+use crate::calibration::{Calibration, Temperature, brier, probabilities};
 use crate::error::RecordError;
 use crate::lines::{ImageLine, LineWriter, RecordedLine, ScoredClass};
 use crate::metrics::{Accuracy, ranking};
@@ -20,6 +20,8 @@ pub struct Tally {
     pub calibration: Calibration,
     /// Images and right answers of each class.
     classes: BTreeMap<usize, (u64, u64)>,
+    /// Divides logits before they become probabilities.
+    temperature: Temperature,
     /// Time that the method added.
     pub seconds: f64,
     /// The method's part of the record, if there is one.
@@ -39,18 +41,26 @@ pub struct Classified {
 
 impl Tally {
     /// Continues from the lines of an earlier run.
-    pub fn new(earlier: &[RecordedLine], lines: Option<LineWriter>) -> Self {
+    pub fn new(
+        temperature: Temperature,
+        earlier: &[RecordedLine],
+        lines: Option<LineWriter>,
+    ) -> Self {
         let mut tally = Self {
             accuracy: Accuracy::default(),
             calibration: Calibration::default(),
             classes: BTreeMap::new(),
+            temperature,
             seconds: 0.0,
             lines,
         };
         for result in earlier.iter().filter_map(RecordedLine::result) {
             let best: Vec<usize> = result.best.iter().map(|class| class.class).collect();
-            let confidence = result.best.first().and_then(|class| class.probability);
-            tally.count(&best, result.label, confidence.zip(result.brier), result.seconds);
+            let sure = result.confidence().zip(result.brier);
+            tally.count(&best, result.label, sure, result.seconds);
+            if let Some(logits) = result.held_out {
+                tally.temperature.hold_out(logits, result.label);
+            }
         }
         tally
     }
@@ -78,6 +88,7 @@ impl Tally {
     /// A row with what was counted.
     pub fn counted(&self, row: Row) -> Row {
         let (top1_low, top1_high) = self.accuracy.top1_interval();
+        let calibration_error = self.calibration.error_percent();
         Row {
             images: self.accuracy.images,
             top1: self.accuracy.top1_percent(),
@@ -85,8 +96,10 @@ impl Tally {
             top1_high,
             top5: self.accuracy.top5_percent(),
             mean_per_class: self.mean_per_class(),
-            calibration_error: self.calibration.error_percent(),
+            calibration_error: calibration_error.map(|[error, _]| error),
+            calibration_error_20: calibration_error.map(|[_, error]| error),
             brier: self.calibration.brier(),
+            temperature: Some(self.temperature.get()),
             seconds_per_image: self.seconds / self.accuracy.images.max(1) as f64,
             ..row
         }
@@ -98,14 +111,18 @@ impl Tally {
         classified: &Classified,
         image: &LabelledImage,
         class_names: &[String],
-        temperature: f64,
     ) -> Result<(), RecordError> {
         let Classified { outcome, zero_shot_top1, seconds } = classified;
         let best = ranking(&outcome.scores, 5);
-        let probabilities = probabilities(outcome, temperature);
+        let probabilities = probabilities(outcome, self.temperature.get());
+        let is_held_out = self.temperature.is_fitting() && outcome.kind == ScoreKind::Logits;
         let brier = probabilities.as_ref().map(|values| brier(values, image.label));
         let probability = |class: usize| Some(probabilities.as_ref()?[class]);
-        self.count(&best, image.label, probability(best[0]).zip(brier), *seconds);
+        let sure = probability(best[0]).zip(brier).filter(|_| !is_held_out);
+        self.count(&best, image.label, sure, *seconds);
+        if is_held_out {
+            self.temperature.hold_out(&outcome.scores, image.label);
+        }
         let Some(lines) = &mut self.lines else { return Ok(()) };
         let scored = |class: usize| ScoredClass {
             class,
@@ -119,6 +136,7 @@ impl Tally {
             scores: outcome.kind.to_string(),
             top5: best.into_iter().map(scored).collect(),
             brier,
+            held_out: is_held_out.then_some(&outcome.scores),
             zero_shot_top1: *zero_shot_top1,
             losses: outcome.steps.iter().map(|step| step.loss).collect(),
             seconds: *seconds,
@@ -129,5 +147,7 @@ impl Tally {
 /// A row with what its lines say, in place of what it says itself.
 pub fn recounted(row: Row, lines: &[RecordedLine]) -> Row {
     let unreadable = lines.iter().filter(|line| line.result().is_none()).count() as u64;
-    Tally::new(lines, None).counted(Row { unreadable, ..row })
+    let temperature = row.temperature;
+    let counted = Tally::new(Temperature::Fixed(1.0), lines, None).counted(row);
+    Row { unreadable, temperature, ..counted }
 }

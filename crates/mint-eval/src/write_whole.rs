@@ -18,7 +18,11 @@ pub(crate) fn partial_name(path: &Path) -> PathBuf {
 /// Writes a temporary file and renames it, so that the file is always whole, after a power cut
 /// too. Nothing is left of a file that cannot be written. Several processes may write one file: the
 /// last one stays.
-pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub fn write_whole(path: &Path, contents: &[u8]) -> io::Result<()> {
     let partial = partial_name(path);
     let write = || -> io::Result<()> {
         let mut file = File::create(&partial)?;

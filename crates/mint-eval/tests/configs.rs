@@ -23,7 +23,7 @@ fn the_config_files_are_valid() {
         }
         files += 1;
     }
-    assert_eq!(files, 19);
+    assert_eq!(files, 35);
 }
 
 /// Each file is one row, and spells out what the row has by default.
