@@ -37,6 +37,9 @@ pub struct GridCell {
     pub interval: Option<(f64, f64)>,
     /// Standard deviation over the seeds, if there are several.
     pub deviation: Option<f64>,
+    /// Mean over the lowest tenth of the seeds, at least one ("expected tail accuracy"), if there are
+    /// several: what a stream in an unlucky order gives.
+    pub lowest: Option<f64>,
     /// Number of seeds.
     pub seeds: usize,
     /// Beside zero-shot CLIP on the same images: every seed has to agree. `None` if the lines are
@@ -113,6 +116,21 @@ impl GridLine {
         mean(self.published.iter().copied())
     }
 
+    /// The mean of the lowest tenths over all test sets; `None` if one has a single seed.
+    pub fn lowest_mean(&self) -> Option<f64> {
+        mean(self.lowest().into_iter())
+    }
+
+    /// The lowest tenth of the seeds, one per test set; `None` where there are not several.
+    pub fn lowest(&self) -> Vec<Option<f64>> {
+        self.cells.iter().map(|cell| cell.as_ref()?.lowest).collect()
+    }
+
+    /// Whether there are several seeds.
+    pub fn has_seeds(&self) -> bool {
+        self.lowest().iter().any(Option::is_some)
+    }
+
     /// Whether anything like it was published.
     pub fn is_published(&self) -> bool {
         self.published.iter().any(Option::is_some)
@@ -132,11 +150,15 @@ fn cell(seeds: &[(&Row, Option<Verdict>)]) -> Option<GridCell> {
     let n = seeds.len() as f64;
     let top1 = seeds.iter().map(|(row, _)| row.top1).sum::<f64>() / n;
     let squares: f64 = seeds.iter().map(|(row, _)| (row.top1 - top1).powi(2)).sum();
+    let mut ascending: Vec<f64> = seeds.iter().map(|(row, _)| row.top1).collect();
+    ascending.sort_by(f64::total_cmp);
+    let tail = &ascending[..seeds.len().div_ceil(10)];
     let agree = seeds.iter().all(|(_, other)| *other == verdict);
     Some(GridCell {
         top1,
         interval: (seeds.len() == 1).then_some((first.top1_low, first.top1_high)),
         deviation: (seeds.len() > 1).then(|| (squares / (n - 1.0)).sqrt()),
+        lowest: (seeds.len() > 1).then(|| tail.iter().sum::<f64>() / tail.len() as f64),
         seeds: seeds.len(),
         verdict: verdict.map(|verdict| if agree { verdict } else { Verdict::Even }),
         is_best: false,
@@ -160,4 +182,30 @@ fn start_of(method: &Row, methods: &[&Row]) -> String {
     add(others.iter().any(|row| row.steps != *steps), format!("{steps} steps"));
     add(others.iter().any(|row| row.seed != *seed), format!("seed {seed}"));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_seeds_the_lowest_tenth_is_told() {
+        let lowest = |percentages: &[f64]| {
+            let rows: Vec<Row> =
+                percentages.iter().map(|&top1| Row { top1, ..Row::default() }).collect();
+            let seeds: Vec<(&Row, Option<Verdict>)> = rows.iter().map(|row| (row, None)).collect();
+            cell(&seeds).expect("there are seeds").lowest
+        };
+        assert_eq!(lowest(&[50.0]), None, "a single seed has no tail");
+        assert_eq!(lowest(&[60.0, 50.0, 70.0]), Some(50.0));
+        let eleven: Vec<f64> = (0..11).rev().map(|seed| 40.0 + f64::from(seed)).collect();
+        assert_eq!(lowest(&eleven), Some(40.5), "a tenth of eleven is begun by two");
+        let line = GridLine {
+            method: String::new(),
+            start: String::new(),
+            cells: vec![cell(&[(&Row::default(), None)]), None],
+            published: vec![None; 2],
+        };
+        assert!(!line.has_seeds() && line.lowest_mean().is_none());
+    }
 }

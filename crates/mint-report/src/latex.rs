@@ -26,12 +26,16 @@ pub fn latex(grid: &Grid) -> String {
             method.cells.iter().map(|cell| format!(" & {}", in_latex(cell.as_ref()))).collect();
         let (name, start) = (escaped(&method.method), escaped(&method.start));
         line(&format!("{name} & {start}{cells} & {} \\\\", percent(method.mean())));
+        let mut below = |name: &str, values: Vec<Option<f64>>, mean: Option<f64>| {
+            let small = |value| format!(" & \\footnotesize {}", percent(value));
+            let cells: String = values.into_iter().chain([mean]).map(small).collect();
+            line(&format!(" & \\footnotesize {name}{cells} \\\\"));
+        };
+        if method.has_seeds() {
+            below("lowest tenth", method.lowest(), method.lowest_mean());
+        }
         if method.is_published() {
-            let small = |value| format!("\\footnotesize {}", percent(value));
-            let cells: String =
-                method.published.iter().map(|&value| format!(" & {}", small(value))).collect();
-            let mean = small(method.published_mean());
-            line(&format!(" & \\footnotesize published{cells} & {mean} \\\\"));
+            below("published", method.published.clone(), method.published_mean());
         }
     }
     line("\\bottomrule");

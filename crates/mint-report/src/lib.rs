@@ -20,7 +20,7 @@ mod table;
 
 pub use csv_table::csv_table;
 pub use grid::{Grid, GridCell, GridLine};
-pub use html::{Pictures, page};
+pub use html::{ExplainedAnswer, ExplainedMethod, ExplainedPage, ExplainedPicture, Pictures, page};
 pub use latex::latex;
 pub use paired::{Paired, SIGNIFICANT, Verdict};
 pub use runs::{Cell, ReportError, Run, find_records, read_runs};

@@ -387,7 +387,7 @@ fn merged(
         return Err(ReportError::Unfinished(part.folder.clone()));
     }
     let mut cells = Vec::new();
-    for row in &first.rows {
+    for mut row in first.rows {
         let mut of_parts = Vec::new();
         for (_, part) in &parts {
             let same = |other: &&Row| other.test_set == row.test_set && other.method == row.method;
@@ -397,9 +397,12 @@ fn merged(
                 images: 0,
             };
             let own = part.rows.iter().find(same).ok_or_else(uneven)?;
+            if own.temperature != row.temperature {
+                row.temperature = None; // each part fitted its own
+            }
             of_parts.push((part, lines_of(part, own, texts)?));
         }
-        cells.push(Cell::new(row, interleaved(&row.test_set, of_parts)?));
+        cells.push(Cell::new(&row, interleaved(&row.test_set, of_parts)?));
     }
     let mut info = first.info;
     let divided_memories = info.config.remembering();

@@ -60,11 +60,16 @@ pub fn draw_grid(grid: &Grid, style: TableStyle) -> String {
         });
         let name = [line.method.clone(), line.start.clone()];
         lines.push(name.into_iter().chain(cells).chain([percent(line.mean())]).collect());
+        let mut below = |name: &str, values: Vec<Option<f64>>, mean: Option<f64>| {
+            let name = [String::new(), name.to_owned()];
+            let values = values.into_iter().chain([mean]).map(percent);
+            lines.push(name.into_iter().chain(values).collect());
+        };
+        if line.has_seeds() {
+            below("lowest tenth", line.lowest(), line.lowest_mean());
+        }
         if line.is_published() {
-            let name = [String::new(), "published".to_owned()];
-            let cells = line.published.iter().copied().map(percent);
-            let mean = percent(line.published_mean());
-            lines.push(name.into_iter().chain(cells).chain([mean]).collect());
+            below("published", line.published.clone(), line.published_mean());
         }
     }
     let draw = |columns: Range<usize>| {

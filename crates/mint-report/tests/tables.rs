@@ -23,6 +23,8 @@ fn row(test_set: &str, method: &str, top1: f64) -> Row {
         top5: top1 + 20.0,
         mean_per_class: top1 - 1.0,
         calibration_error: (method != "zero").then_some(4.25),
+        calibration_error_20: (method != "zero").then_some(4.5),
+        temperature: Some(1.0),
         brier: (method != "zero").then_some(0.5),
         published_top1: (method == "clip" && test_set != "I").then_some(top1 + 0.25),
         seconds_per_image: 0.125,

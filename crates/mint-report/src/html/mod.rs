@@ -1,6 +1,7 @@
 //! One page that holds everything: no scripts, and nothing that is fetched.
 
 mod classes;
+mod explained;
 mod plots;
 mod runs;
 mod test_set;
@@ -13,6 +14,7 @@ use crate::paired::Verdict;
 use crate::runs::{Cell, Run};
 use crate::table::MARKS;
 
+pub use explained::{ExplainedAnswer, ExplainedMethod, ExplainedPage, ExplainedPicture};
 pub use thumbnails::Pictures;
 
 /// How the page looks.
@@ -27,6 +29,31 @@ pub fn page(runs: &[Run], pictures: &dyn Pictures) -> String {
         .flat_map(|run| &run.folders)
         .map(|folder| folder.display().to_string())
         .collect();
+    let title = "Test-time adaptation: results";
+    let header = html! {
+        h1 { (title) }
+        @if !unfinished.is_empty() { p.warning { "Not finished: " (unfinished.join(", ")) } }
+        @for note in notes(runs) { p.warning { (note) } }
+        nav aria-label="Test sets" {
+            ul {
+                @for set in &grid.sets { li { a href=(format!("#{set}")) { (set) } } }
+                li { a href="#runs" { "Time, memory, settings" } }
+            }
+        }
+    };
+    let main = html! {
+        section aria-labelledby="table" {
+            h2 id="table" { "Top-1 in percent" }
+            (paper_table(&grid))
+        }
+        @for set in &grid.sets { (test_set::section(set, runs, pictures)) }
+        (runs::section(runs))
+    };
+    document(title, &header, &main)
+}
+
+/// A page of its own.
+fn document(title: &str, header: &Markup, main: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -34,34 +61,15 @@ pub fn page(runs: &[Run], pictures: &dyn Pictures) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { "Test-time adaptation: results" }
+                title { (title) }
                 // Nothing is asked of anybody, whatever a name of a class contains.
                 meta http-equiv="Content-Security-Policy"
                     content="default-src 'none'; img-src data:; style-src 'unsafe-inline'";
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                header {
-                    h1 { "Test-time adaptation: results" }
-                    @if !unfinished.is_empty() {
-                        p.warning { "Not finished: " (unfinished.join(", ")) }
-                    }
-                    @for note in notes(runs) { p.warning { (note) } }
-                    nav aria-label="Test sets" {
-                        ul {
-                            @for set in &grid.sets { li { a href=(format!("#{set}")) { (set) } } }
-                            li { a href="#runs" { "Time, memory, settings" } }
-                        }
-                    }
-                }
-                main {
-                    section aria-labelledby="table" {
-                        h2 id="table" { "Top-1 in percent" }
-                        (paper_table(&grid))
-                    }
-                    @for set in &grid.sets { (test_set::section(set, runs, pictures)) }
-                    (runs::section(runs))
-                }
+                header { (header) }
+                main { (main) }
             }
         }
     };
@@ -133,7 +141,9 @@ fn top1(cell: Option<&GridCell>) -> Markup {
         small {
             @match cell.interval {
                 Some((low, high)) => { (format!("{low:.1}–{high:.1}")) }
-                None => { (cell.seeds) " seeds" }
+                None => {
+                    (cell.seeds) " seeds, lowest tenth " (percent(cell.lowest))
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Small drawings. Their words are in their titles, for those who do not see them.
 
 use maud::{Markup, html};
-use mint_eval::{BINS, RecordedLine};
+use mint_eval::{Calibration, RecordedLine};
 
 use crate::runs::Cell;
 use crate::stream::Window;
@@ -13,27 +13,22 @@ const MARGIN: f64 = 38.0;
 
 /// Share of right answers by confidence.
 pub fn calibration(label: &str, cell: &Cell) -> Markup {
-    let mut bins = [(0u32, 0u32, 0.0f64); BINS];
+    let mut calibration = Calibration::default();
     for result in cell.lines.iter().filter_map(RecordedLine::result) {
-        let Some(confidence) = result.best.first().and_then(|class| class.probability) else {
-            continue;
-        };
-        let confidence = f64::from(confidence);
-        let bin = (confidence * BINS as f64).ceil() as usize;
-        let (images, right, sum) = &mut bins[bin.clamp(1, BINS) - 1];
-        *images += 1;
-        *right += u32::from(result.is_right());
-        *sum += confidence;
+        if let Some(confidence) = result.confidence() {
+            calibration.add(confidence, result.is_right(), 0.0);
+        }
     }
-    let most = bins.iter().map(|(images, ..)| *images).max().unwrap_or(0).max(1);
+    let [bins, _] = calibration.bins();
+    let most = bins.iter().map(|bin| bin.images).max().unwrap_or(0).max(1) as f64;
     let title = format!(
         "Calibration of {label}: expected error {:.1} percent",
         cell.row.calibration_error.unwrap_or_default()
     );
-    let dots = bins.iter().filter(|(images, ..)| *images > 0).map(|&(images, right, sum)| {
-        let (confidence, share) = (sum / f64::from(images), f64::from(right) / f64::from(images));
-        let radius = 2.0 + 5.0 * (f64::from(images) / f64::from(most)).sqrt();
-        (x(confidence), y(share), radius)
+    let dots = bins.iter().filter(|bin| bin.images > 0).map(|bin| {
+        let images = bin.images as f64;
+        let radius = 2.0 + 5.0 * (images / most).sqrt();
+        (x(bin.confidence / images), y(bin.right as f64 / images), radius)
     });
     frame(
         label,
@@ -81,6 +76,29 @@ pub fn stream(label: &str, windows: &[Window]) -> Markup {
             polyline.zero-shot points=(points(|window| window.zero_shot_top1)) {}
             polyline.method points=(points(|window| window.top1)) {}
             (axes("1", &format!("{images} images"), &format!("{low:.0}"), &format!("{high:.0} %")))
+        },
+    )
+}
+
+/// A number of each step of adaptation.
+pub fn steps(label: &str, values: &[f32]) -> Markup {
+    let (low, high) =
+        values.iter().fold((f32::MAX, f32::MIN), |(low, high), &it| (low.min(it), high.max(it)));
+    let (low, span) = (f64::from(low), f64::from(high - low).max(f64::from(f32::MIN_POSITIVE)));
+    let last = values.len().saturating_sub(1).max(1) as f64;
+    let place =
+        |(step, &value): (usize, &f32)| (x(step as f64 / last), y((f64::from(value) - low) / span));
+    let places: Vec<(f64, f64)> = values.iter().enumerate().map(place).collect();
+    let points: Vec<String> =
+        places.iter().map(|(x, y)| format!("{},{}", tenth(*x), tenth(*y))).collect();
+    let in_words: Vec<String> = values.iter().map(|value| format!("{value:.4}")).collect();
+    frame(
+        label,
+        &format!("{label} of each step: {}", in_words.join(", ")),
+        html! {
+            polyline.method points=(points.join(" ")) {}
+            @for (x, y) in places { circle.method cx=(tenth(x)) cy=(tenth(y)) r="3" {} }
+            (axes("step 1", &format!("step {}", values.len()), &format!("{low:.2}"), &format!("{high:.2}")))
         },
     )
 }

@@ -68,6 +68,8 @@ fn methods(set: &str, cells: &[&Cell], labels: &[String]) -> Markup {
             top5,
             mean_per_class,
             calibration_error,
+            calibration_error_20,
+            temperature,
             brier,
             seconds_per_image,
             ..
@@ -82,7 +84,8 @@ fn methods(set: &str, cells: &[&Cell], labels: &[String]) -> Markup {
             td.number { (p_value(&paired)) }
             td.number { (format!("{top5:.1}")) }
             td.number { (format!("{mean_per_class:.1}")) }
-            td.number { (percent(*calibration_error)) }
+            td.number { (percent(*calibration_error)) " / " (percent(*calibration_error_20)) }
+            td.number { (temperature.map_or("–".to_owned(), |it| format!("{it:.2}"))) }
             td.number { (brier.map_or("–".to_owned(), |brier| format!("{brier:.3}"))) }
             td.number { (format!("{seconds_per_image:.3}")) }
             td.number { (images) @if *unreadable > 0 { " (" (unreadable) " unreadable)" } }
@@ -95,7 +98,8 @@ fn methods(set: &str, cells: &[&Cell], labels: &[String]) -> Markup {
         "p",
         "Top-5 %",
         "Per class %",
-        "ECE %",
+        "ECE % (15 / 20 bins)",
+        "Temperature",
         "Brier",
         "Added s",
         "Images",

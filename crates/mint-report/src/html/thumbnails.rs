@@ -50,7 +50,7 @@ pub fn changed_images(run: &Run, cell: &Cell, label: &str, pictures: &dyn Pictur
             figure.picture {
                 @match pictures.picture(run, &cell.row.test_set, line.path()) {
                     Some(picture) => {
-                        img src=(data_url(picture)) alt=(alternative) loading="lazy";
+                        img src=(data_url(&picture, SIDE)) alt=(alternative) loading="lazy";
                     }
                     None => { div.missing role="img" aria-label=(alternative) { "not there" } }
                 }
@@ -76,9 +76,11 @@ pub fn changed_images(run: &Run, cell: &Cell, label: &str, pictures: &dyn Pictur
     }
 }
 
-/// A small picture within the page.
-fn data_url(picture: RgbImage) -> String {
-    let small = DynamicImage::from(picture).resize(SIDE, SIDE, FilterType::Triangle).into_rgb8();
+/// A small picture within the page, whose longer side has at most this many pixels.
+pub fn data_url(picture: &RgbImage, side: u32) -> String {
+    let side = side.min(picture.width().max(picture.height()));
+    let small = DynamicImage::from(picture.clone()).resize(side, side, FilterType::Triangle);
+    let small = small.into_rgb8();
     let mut bytes = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut bytes, 75);
     // A picture that was decoded has pixels, and memory can be written.
