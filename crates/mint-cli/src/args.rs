@@ -1,5 +1,6 @@
 //! The command line as it is typed.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -7,7 +8,7 @@ use clap_complete::Shell;
 use mint_clip::weights::ModelSize;
 use mint_clip::{Activation, LoadOptions, Precision};
 use mint_device::Backend;
-use mint_eval::{CachePrecision, ImageOrder, Mixing, Shard, Texts};
+use mint_eval::{CachePrecision, ImageOrder, MethodId, Mixing, Shard, Texts};
 
 /// What scripts need to know.
 const EXIT_CODES: &str = "\
@@ -34,7 +35,9 @@ pub enum Command {
     /// Classify images with class names of your own
     ///
     /// The default method, clip, is the fastest, and looks at each picture on its own. What methods
-    /// that remember (mint, tda, sar, onzeta) say of a picture depends on the pictures before it.
+    /// that remember (mint, sar, tda, onzeta, boostadapter, dota, oga, dpe) say of a picture depends
+    /// on the pictures before it; else a picture has the same answer wherever it stands, since its
+    /// random views are drawn by its content.
     #[command(after_help = EXIT_CODES)]
     Predict(Box<PredictArgs>),
     /// List the test sets and where they are, or check every image of them
@@ -45,12 +48,22 @@ pub enum Command {
     /// List, verify and prune the embeddings that `--cache` keeps
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Show what `predict --memory` keeps
+    #[command(subcommand)]
+    Memory(MemoryCommand),
     /// Print the tables of finished runs
     Report(ReportArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Write a manual page for each command
+    #[command(hide = true)]
+    Man {
+        /// Folder for the pages, such as `~/.local/share/man/man1`
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
     },
 }
 
@@ -89,13 +102,13 @@ pub struct RunArgs {
     /// `dirichlet:0.1` (classes in bursts; any number above 0) [default: shuffled]
     #[arg(long, value_name = "ORDER")]
     pub order: Option<ImageOrder>,
-    /// Texts that images are compared with, for every method with fixed texts [default: those of
-    /// each row]
-    #[arg(long)]
-    pub texts: Option<TextsArg>,
-    /// Texts of each class for `--texts class-texts`: a JSON object from class names to lists of texts
-    #[arg(long, value_name = "FILE")]
-    pub class_texts: Option<PathBuf>,
+    /// What images are compared with
+    #[command(flatten)]
+    pub texts: TextArgs,
+    /// Fit each method's temperature on this share of each set's images, the first in their order;
+    /// they do not count for calibration
+    #[arg(long, value_name = "SHARE", conflicts_with = "temperature")]
+    pub fit_temperature: Option<f64>,
     /// Mix random views by AugMix [default: by-set]
     #[arg(long)]
     pub augmix: Option<MixingArg>,
@@ -127,6 +140,21 @@ pub struct RunArgs {
     pub strict: bool,
 }
 
+/// What images are compared with.
+#[derive(Debug, Clone, Args)]
+pub struct TextArgs {
+    /// Texts that images are compared with, for every method with fixed texts [default: those of
+    /// each row]
+    #[arg(long)]
+    pub texts: Option<TextsArg>,
+    /// Texts of each class for `--texts class-texts`: a JSON object from class names to lists of texts
+    #[arg(long, value_name = "FILE")]
+    pub class_texts: Option<PathBuf>,
+    /// What tells each class from others, for TPS: a JSON object from class names to lists of phrases
+    #[arg(long, value_name = "FILE")]
+    pub descriptors: Option<PathBuf>,
+}
+
 /// Type of the numbers in a cache of embeddings.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum CachePrecisionArg {
@@ -145,12 +173,19 @@ impl From<CachePrecisionArg> for CachePrecision {
     }
 }
 
+fn method_help() -> String {
+    let names: Vec<&str> = MethodId::all().map(MethodId::name).collect();
+    format!(
+        "Methods, separated by commas: {}; or `all` whose prompts are available [default: mint; for \
+         the demo all; for `predict` clip]",
+        names.join(", ")
+    )
+}
+
 /// Which model looks at the images, and how.
 #[derive(Debug, Clone, Args)]
 pub struct ModelArgs {
-    /// Methods, separated by commas: clip, ensemble, coop, cocoop, maple, tpt, sar, mta, zero, mint,
-    /// tda, vte, onzeta; or `all` whose prompts are available [default: mint; for the demo all; for `predict` clip]
-    #[arg(long, value_name = "METHODS", value_delimiter = ',')]
+    #[arg(long, value_name = "METHODS", value_delimiter = ',', help = method_help())]
     pub method: Vec<String>,
     /// CLIP's weights: ONNX, safetensors, or PyTorch (.pt, .pth, .bin). Given twice where each
     /// tower has a file of its own
@@ -175,7 +210,7 @@ pub struct ModelArgs {
     /// Views of each image, the clean one included [default: 64]
     #[arg(long, value_name = "N")]
     pub views: Option<usize>,
-    /// Steps of adaptation for each image [default: MINT 3, TPT 1, SAR 1]
+    /// Steps of adaptation for each image [default: MINT 3; TPT, C-TPT, A-TPT, TPS, SAR 1]
     #[arg(long, value_name = "N")]
     pub steps: Option<usize>,
     /// Decides the order of the images and every random view [default: 0]
@@ -193,12 +228,25 @@ pub struct ModelArgs {
     /// Type of the numbers in CLIP's towers; half precision is for GPUs [default: f32]
     #[arg(long)]
     pub precision: Option<PrecisionArg>,
+    /// Turn pictures as the orientation in their files says (EXIF) [default: on for `predict`; off
+    /// elsewhere, as the published results were made]
+    #[arg(long, value_name = "ON|OFF")]
+    pub exif_orientation: Option<Switch>,
     /// Cores that run the model [default: all]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// Threads that decode images and make views [default: one per core]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub loader_threads: Option<usize>,
+}
+
+/// Whether something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is
+    On,
+    /// It is not
+    Off,
 }
 
 /// Type of the numbers in CLIP's towers.
@@ -261,22 +309,87 @@ impl From<LoadArgs> for LoadOptions {
 /// Options of `predict`.
 #[derive(Debug, Args)]
 pub struct PredictArgs {
-    /// Image files
-    #[arg(required = true, value_name = "IMAGE")]
-    pub images: Vec<PathBuf>,
+    /// Pictures; folders, with all folders in them; patterns such as `'photos/**/*.jpg'`; or `-` for
+    /// paths on standard input, one a line or separated by NUL
+    #[arg(required_unless_present = "calibrate", value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
     /// At least two class names separated by commas, or a file of them (`-` for standard input):
-    /// one per line, a JSON list or object, CSV or TSV
+    /// one per line, maybe after an id and a tab; a JSON list; a JSON object from each class to its
+    /// texts; CSV or TSV
     #[arg(long, value_name = "NAMES|FILE")]
     pub classes: String,
+    /// Text that pictures are compared with, with `{}` where the class name goes, such as `a photo of
+    /// a {}, a type of pet.`
+    #[arg(long, value_name = "TEXT")]
+    pub template: Option<String>,
+    /// What pictures are compared with
+    #[command(flatten)]
+    pub texts: TextArgs,
     /// Model, methods and views
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Classes that are shown for each picture, the best first
+    #[arg(long, value_name = "N", default_value = "5")]
+    pub top: NonZero<usize>,
+    /// Form of the results: as text, JSON lines and CSV they come picture by picture [default: what
+    /// the ending of `--output` says, else text]
+    #[arg(long)]
+    pub format: Option<PredictFormat>,
+    /// File for the results, in place of standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Go on where an interrupted run left `--output`, for JSON lines and CSV
+    #[arg(long, requires = "output")]
+    pub resume: bool,
+    /// Keep the embeddings of pictures and class texts in this folder, and use those that are there:
+    /// pictures seen before, wherever they lie now, then take no time. For methods that need no
+    /// pixels (all but mint, sar, maple)
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Type of the numbers in the cache [default: f32]
+    #[arg(long, requires = "cache")]
+    pub cache_precision: Option<CachePrecisionArg>,
+    /// When an answer is none of the classes
+    #[command(flatten)]
+    pub open_world: OpenWorldArgs,
+    /// Let methods that remember go on from this file, and keep there what they remember: pictures
+    /// in several runs then have the answers of one. `memory inspect` shows what is in it
+    #[arg(long, value_name = "FILE")]
+    pub memory: Option<PathBuf>,
     /// Also write views, tokens, context and memory, for another implementation to compare with
     #[arg(long, value_name = "DIR")]
     pub export: Option<PathBuf>,
-    /// Form of the results on standard output
-    #[arg(long, default_value = "text")]
-    pub format: Format,
+    /// Also write a page that shows how the answers came about, for the first 20 pictures: views and
+    /// their entropies, probabilities after each step, recalled slots
+    #[arg(long, value_name = "FILE")]
+    pub explain: Option<PathBuf>,
+}
+
+/// When an answer is none of the classes.
+#[derive(Debug, Args)]
+pub struct OpenWorldArgs {
+    /// A text that stands for none of the classes, such as `a photo of something else.`: it competes
+    /// with them, and is used as it is, without a template. May be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub none: Vec<String>,
+    /// Answer "none of these" if the best probability is lower, from 0 to 1
+    #[arg(long, value_name = "P", value_parser = probability)]
+    pub min_probability: Option<f64>,
+    /// Answer "none of these" if the two best probabilities are nearer to each other, from 0 to 1
+    #[arg(long, value_name = "M", value_parser = probability)]
+    pub min_margin: Option<f64>,
+    /// Fit a temperature and a least probability to labelled examples: a folder with a folder for
+    /// each class, or a list of files with their classes; or guess the least probability from a
+    /// folder of pictures without labels
+    #[arg(long, value_name = "DIR|FILE", conflicts_with_all = ["temperature", "min_probability"])]
+    pub calibrate: Option<PathBuf>,
+    /// Name of a folder in `--calibrate`, or of a class in its list, whose pictures belong to none of
+    /// the classes [default: none]
+    #[arg(long, value_name = "NAME", requires = "calibrate")]
+    pub none_folder: Vec<String>,
+    /// Use what an earlier `--calibrate` found; with `--calibrate`, write it to this file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["temperature", "min_probability"])]
+    pub calibration: Option<PathBuf>,
 }
 
 /// Options of `datasets`.
@@ -377,6 +490,21 @@ pub struct CachePlace {
     pub format: Format,
 }
 
+/// What `memory` does.
+#[derive(Debug, Subcommand)]
+pub enum MemoryCommand {
+    /// Say what a memory is of, and what each method remembers: slots, counts, and how far keys and
+    /// prompts have moved
+    Inspect {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Form of the results on standard output
+        #[arg(long, default_value = "text")]
+        format: Format,
+    },
+}
+
 /// What `weights` does.
 #[derive(Debug, Subcommand)]
 pub enum WeightsCommand {
@@ -461,6 +589,33 @@ pub enum Format {
     Json,
 }
 
+impl PredictArgs {
+    /// Form of the results.
+    pub fn format(&self) -> PredictFormat {
+        let ending = self.output.as_ref().and_then(|file| file.extension()?.to_str());
+        let of_ending = || match ending {
+            Some("csv") => PredictFormat::Csv,
+            Some("jsonl") => PredictFormat::Jsonl,
+            Some("json") => PredictFormat::Json,
+            _ => PredictFormat::Text,
+        };
+        self.format.unwrap_or_else(of_ending)
+    }
+}
+
+/// Form of what is said about pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PredictFormat {
+    /// Text for the terminal
+    Text,
+    /// A JSON object on a line for each picture and method
+    Jsonl,
+    /// Path, method, and the best labels with their probabilities
+    Csv,
+    /// One JSON object at the end
+    Json,
+}
+
 /// Form of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TableFormat {
@@ -500,6 +655,8 @@ pub enum TextsArg {
     Template,
     /// CoOp's template of the test set
     SetTemplate,
+    /// The mean of the templates that DOTA, BoostAdapter and DPE have for the test set
+    SetEnsemble,
     /// The mean of 7 templates
     #[value(name = "templates-7")]
     Templates7,
@@ -517,6 +674,7 @@ impl From<TextsArg> for Texts {
         match typed {
             TextsArg::Template => Self::Template,
             TextsArg::SetTemplate => Self::SetTemplate,
+            TextsArg::SetEnsemble => Self::SetEnsemble,
             TextsArg::Templates7 => Self::Templates7,
             TextsArg::Templates80 => Self::Templates80,
             TextsArg::Context => Self::Context,
@@ -544,6 +702,11 @@ impl From<MixingArg> for Mixing {
             MixingArg::Never => Self::Never,
         }
     }
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| "it must be a number from 0 to 1".to_owned())
 }
 
 fn positive(text: &str) -> Result<f32, String> {

@@ -2,7 +2,9 @@
 
 use mint_clip::WeightsError;
 use mint_datasets::{FolderError, TestSet};
-use mint_eval::{ConfigError, EvalError, MethodId, RecordError, SetupError};
+use mint_eval::{
+    AlbumError, CalibrationError, ConfigError, EvalError, MethodId, RecordError, SetupError,
+};
 
 /// What to type or change; `None` if the message says it all.
 pub fn hint(error: &anyhow::Error) -> Option<String> {
@@ -13,6 +15,8 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(|| cause.downcast_ref().and_then(of_evaluation))
             .or_else(|| cause.downcast_ref().and_then(of_config))
             .or_else(|| cause.downcast_ref().and_then(of_folder))
+            .or_else(|| cause.downcast_ref().and_then(of_album))
+            .or_else(|| cause.downcast_ref().and_then(of_calibration))
     })
 }
 
@@ -40,6 +44,7 @@ fn of_setup(error: &SetupError) -> Option<String> {
     let option = match error {
         SetupError::NoTrainedContext => "`--context`",
         SetupError::NoClassTexts => "`--class-texts`",
+        SetupError::NoDescriptors => "`--descriptors`",
         SetupError::NoPrompts(MethodId::Cocoop) => "`--cocoop` (none is published)",
         SetupError::NoPrompts(MethodId::Maple) => "`--maple`",
         _ => return None,
@@ -70,4 +75,37 @@ fn of_evaluation(error: &EvalError) -> Option<String> {
 
 fn of_config(error: &ConfigError) -> Option<String> {
     matches!(error, ConfigError::NoMethod).then(|| "name one with `--method`".to_owned())
+}
+
+fn of_album(error: &AlbumError) -> Option<String> {
+    let hint = match error {
+        AlbumError::Forgetful => {
+            "leave `--memory` out, or name one with `--method` that does: mint, sar, tda, onzeta, boostadapter, dota, oga, dpe"
+        }
+        AlbumError::NoCount => {
+            "write `images = 5000`, or how many there will be, under `[onzeta]` in a file for `--config`"
+        }
+        AlbumError::Batches => "write `batch = \"views\"` under `[sar]` in the file of `--config`",
+        AlbumError::Other { .. } => {
+            "give what the memory was made with, or name another file with `--memory` to start anew"
+        }
+        AlbumError::Foreign { .. } | AlbumError::Damaged { .. } => {
+            "name another file with `--memory` to start anew; this one is left as it is"
+        }
+        AlbumError::Nothing { .. } => "leave `--resume` out to start anew",
+        AlbumError::Locked { .. } => "wait for it, or name another file with `--memory`",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn of_calibration(error: &CalibrationError) -> Option<String> {
+    let hint = match error {
+        CalibrationError::Other { .. } | CalibrationError::NoMethod { .. } => {
+            "give what it was fitted with, or fit anew with `--calibrate` and another `--calibration` file"
+        }
+        CalibrationError::Foreign { .. } => "name another file with `--calibration`",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }

@@ -1,5 +1,6 @@
 //! Ctrl-C and SIGTERM end a run after the image at hand; a second signal ends it at once.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -47,7 +48,37 @@ impl Interrupt {
     }
 }
 
+/// A run that a signal ended. What it did is recorded.
+#[derive(Debug)]
+pub struct Stopped {
+    /// The signal's number.
+    pub signal: i32,
+    /// How far it came.
+    pub what: String,
+    /// How it goes on.
+    pub hint: Option<String>,
+}
+
+impl Stopped {
+    /// As a shell reports a signal.
+    pub fn exit_code(&self) -> u8 {
+        exit_code(self.signal)
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, hint, .. } = self;
+        match hint {
+            None => formatter.write_str(what),
+            Some(hint) => write!(formatter, "{what}\nhint: {hint}"),
+        }
+    }
+}
+
+impl std::error::Error for Stopped {}
+
 /// What a shell reports of a program that a signal ended.
-pub fn exit_code(signal: i32) -> u8 {
+fn exit_code(signal: i32) -> u8 {
     128u8.saturating_add(signal.clamp(0, 127) as u8)
 }

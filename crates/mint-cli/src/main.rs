@@ -35,17 +35,19 @@ fn main() -> ExitCode {
         Some(Command::Datasets(args)) => commands::datasets::run(&args),
         Some(Command::Weights(command)) => commands::weights::run(&command),
         Some(Command::Cache(command)) => commands::cache::run(&command),
+        Some(Command::Memory(command)) => commands::memory::run(&command),
         Some(Command::Report(args)) => commands::report::run(&args),
         Some(Command::Completions { shell }) => {
             commands::completions::run(shell);
             Ok(())
         }
+        Some(Command::Man { folder }) => commands::man::run(&folder),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error);
-            match error.downcast_ref::<commands::run::Stopped>() {
+            match error.downcast_ref::<interrupt::Stopped>() {
                 Some(stopped) => ExitCode::from(stopped.exit_code()),
                 None => ExitCode::FAILURE,
             }

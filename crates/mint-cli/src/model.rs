@@ -1,11 +1,13 @@
 //! A loaded model, and the methods that run on it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mint_clip::{Clip, Precision, Tokenizer};
+use mint_clip::{Clip, Precision, Tokenizer, WeightsError};
 use mint_eval::{
-    ConfiguredMethod, ContextStart, MethodId, RunConfig, StartContext, TrainedPrompts, WeightsInfo,
-    build_methods, cocoop_prompts, maple_prompts, read_class_texts,
+    ConfiguredMethod, ContextStart, FileIndex, MethodId, PromptsError, RunConfig, StartContext,
+    TrainedPrompts, WeightsInfo, build_methods, cocoop_prompts, maple_prompts, read_class_texts,
+    read_descriptors,
 };
 use serde_json::json;
 
@@ -36,15 +38,42 @@ impl Model {
         args: &ModelArgs,
         precision: Precision,
     ) -> anyhow::Result<Self> {
+        let loading = Phase::start("loading the model");
+        let model = Self::new(source, args, precision, None, |clip| {
+            clip.image.ensure()?;
+            clip.text.ensure()
+        })?;
+        loading.finish();
+        Ok(model)
+    }
+
+    /// Opens the weights; the towers are read when they are first needed. `known` may have the
+    /// checksums of their files.
+    pub fn open(
+        source: ModelSource,
+        args: &ModelArgs,
+        precision: Precision,
+        known: Arc<FileIndex>,
+    ) -> anyhow::Result<Self> {
+        Self::new(source, args, precision, Some(known), |_| Ok(()))
+    }
+
+    /// `read` reads towers while checksums are computed.
+    fn new(
+        source: ModelSource,
+        args: &ModelArgs,
+        precision: Precision,
+        known: Option<Arc<FileIndex>>,
+        read: impl FnOnce(&Clip) -> Result<(), WeightsError>,
+    ) -> anyhow::Result<Self> {
         // First, since what is missing for a GPU should not wait for weights to be read.
         let compute = chosen_device(args).open(precision)?;
         compute.notes.iter().for_each(|note| output::note(note));
-        let loading = Phase::start("loading the model");
-        let (checkpoint, files) = source.checkpoint(args.load.into())?;
-        let clip = checkpoint.load(&compute.device, compute.lanes)?.with_precision(precision);
-        loading.finish();
+        let (checkpoint, checksums) = source.checkpoint(args.load.into(), known)?;
+        let clip = checkpoint.load_when_needed(&compute.device, compute.lanes, precision)?;
+        read(&clip)?;
         let weights = WeightsInfo {
-            files,
+            files: checksums.finish()?,
             activation: clip.config.activation.to_string(),
             logit_scale: clip.logit_scale,
             model: json!({
@@ -53,7 +82,7 @@ impl Model {
                 "preprocessing": clip.config.preprocessing,
             }),
         };
-        tracing::info!(weights = %weights.names(), config = ?clip.config, "model loaded");
+        tracing::info!(weights = %weights.names(), config = ?clip.config, "model opened");
         let tokenizer = clip.tokenizer();
         Ok(Self { clip, tokenizer, weights, device_name: compute.name, source })
     }
@@ -77,14 +106,15 @@ impl Model {
             .map(|(prompts, file)| cocoop_prompts(prompts, &file, &self.clip));
         let maple = prompts(MethodId::Maple, &config.maple, demo::MAPLE)?
             .map(|(prompts, file)| maple_prompts(prompts, &file, &self.clip));
+        let lists = |file: &Option<PathBuf>, read: fn(&Path) -> Result<_, PromptsError>| {
+            file.as_deref().map(read).transpose().map(|lists| lists.map(Arc::new))
+        };
         let prompts = TrainedPrompts {
             context: self.context(config)?,
             cocoop: cocoop.transpose()?,
             maple: maple.transpose()?,
-            class_texts: match &config.class_texts {
-                Some(file) => Some(Arc::new(read_class_texts(file)?)),
-                None => None,
-            },
+            class_texts: lists(&config.class_texts, read_class_texts)?,
+            descriptors: lists(&config.descriptors, read_descriptors)?,
         };
         Ok(build_methods(config, &self.clip, &self.tokenizer, &prompts)?)
     }

@@ -1,12 +1,14 @@
 //! Where a model and its trained prompts come from: the embedded demo, or files.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use anyhow::Context;
 use mint_clip::weights::{LearnedPrompts, Origin};
 use mint_clip::{Checkpoint, LoadOptions};
 use mint_device::Explained;
-use mint_eval::{ContextStart, HashedFile, RunConfig, TrainedFiles};
+use mint_eval::{ContextStart, FileIndex, HashedFile, RunConfig, TrainedFiles};
 
 use crate::args::ModelArgs;
 use crate::demo;
@@ -35,21 +37,22 @@ impl ModelSource {
         matches!(self, Self::Demo)
     }
 
-    /// The weights, opened and checked, with the checksums of their files.
+    /// The weights, opened and checked, with the checksums of their files, which `known` may have.
     pub fn checkpoint(
         &self,
         options: LoadOptions,
-    ) -> anyhow::Result<(Checkpoint, Vec<HashedFile>)> {
+        known: Option<Arc<FileIndex>>,
+    ) -> anyhow::Result<(Checkpoint, Checksums)> {
         let Self::Files(files) = self else {
             let bytes = demo::weights()?;
             let hashed = vec![HashedFile::embedded(demo::WEIGHTS, &bytes)];
             let name = Path::new(demo::WEIGHTS);
-            return Ok((Checkpoint::from_bytes(name, bytes, options)?, hashed));
+            return Ok((Checkpoint::from_bytes(name, bytes, options)?, Checksums::Known(hashed)));
         };
         files.iter().try_for_each(|file| check_weight_file(file))?;
         let checkpoint = Checkpoint::open(files, options)?;
         checkpoint.check_vocabulary()?;
-        let hashed = checksums(&checkpoint)?;
+        let hashed = Checksums::start(&checkpoint, known);
         if checkpoint.logit_scale()?.1 == Origin::Assumed {
             output::note(
                 "note: the weight files do not state the scale of the logits; 100 is assumed, as in all published models (`--logit-scale` overrides)",
@@ -88,6 +91,10 @@ impl ModelSource {
             }
             None => Ok(None),
         };
+        let lists = |file: &Option<PathBuf>, what: &str, option: &str| match file {
+            Some(file) => hashed(Some(file), what, option, ""),
+            None => Ok(None),
+        };
         let context = |file| hashed(file, "the trained context", "--context", demo::CONTEXT);
         Ok(TrainedFiles {
             context: match &config.context {
@@ -102,21 +109,46 @@ impl ModelSource {
                 demo::COCOOP,
             )?,
             maple: hashed(config.maple.as_ref(), "MaPLe's checkpoint", "--maple", demo::MAPLE)?,
-            class_texts: match &config.class_texts {
-                Some(file) => hashed(Some(file), "the class texts", "--class-texts", "")?,
-                None => None,
-            },
+            class_texts: lists(&config.class_texts, "the class texts", "--class-texts")?,
+            descriptors: lists(&config.descriptors, "the descriptors", "--descriptors")?,
         })
     }
 }
 
-/// The checksum of every file that a checkpoint's numbers are in.
-pub fn checksums(checkpoint: &Checkpoint) -> anyhow::Result<Vec<HashedFile>> {
-    let checksum = |file: &Path| {
-        HashedFile::read(file)
-            .with_context(|| format!("cannot read the weights `{}`", file.display()))
-    };
-    checkpoint.sources().into_iter().map(checksum).collect()
+/// The checksums of every file that a checkpoint's numbers are in, which are computed while they are
+/// read.
+pub enum Checksums {
+    /// Those of the demo.
+    Known(Vec<HashedFile>),
+    /// They are on their way.
+    Computed(JoinHandle<anyhow::Result<Vec<HashedFile>>>),
+}
+
+impl Checksums {
+    /// Begins to compute those that `known` does not have.
+    pub fn start(checkpoint: &Checkpoint, known: Option<Arc<FileIndex>>) -> Self {
+        let files: Vec<PathBuf> = checkpoint.sources().into_iter().map(Path::to_owned).collect();
+        Self::Computed(std::thread::spawn(move || {
+            let checksum = |file: &PathBuf| {
+                let hashed = match &known {
+                    Some(known) => known.hashed(file),
+                    None => HashedFile::read(file),
+                };
+                hashed.with_context(|| format!("cannot read the weights `{}`", file.display()))
+            };
+            files.iter().map(checksum).collect()
+        }))
+    }
+
+    /// Waits for them.
+    pub fn finish(self) -> anyhow::Result<Vec<HashedFile>> {
+        match self {
+            Self::Known(hashed) => Ok(hashed),
+            Self::Computed(thread) => {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }
+        }
+    }
 }
 
 /// People type the names of models where files are meant.

@@ -1,6 +1,7 @@
 //! Everything that is printed: results to standard output, everything else to standard error.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
@@ -46,7 +47,37 @@ fn checked(written: io::Result<()>) {
 
 /// Prints something worth knowing that is not a result.
 pub fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let lines: Vec<String> = text.split('\n').map(printable).collect();
+    let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
+}
+
+/// A text without signs that terminals obey, which names of files and classes may have: those are
+/// written as escapes.
+pub fn printable(text: &str) -> String {
+    let obeyed = |sign: char| {
+        sign.is_control() || matches!(sign, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(obeyed) {
+        return text.to_owned();
+    }
+    let escape = |sign: char| -> String {
+        if obeyed(sign) { sign.escape_default().collect() } else { sign.into() }
+    };
+    text.chars().map(escape).collect()
+}
+
+/// A path as people read it. Bytes that are no text are written as `\xE4`, so that paths which
+/// differ do not look the same.
+pub fn shown(path: &Path) -> String {
+    if let Some(text) = path.to_str() {
+        return printable(text);
+    }
+    let mut shown = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        shown += &printable(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| shown += &format!("\\x{byte:02X}"));
+    }
+    shown
 }
 
 /// A number of things, such as `1 image` or `2 images`.
@@ -62,5 +93,28 @@ pub fn error(error: &anyhow::Error) {
     }
     if let Some(hint) = hints::hint(error) {
         note(&format!("hint: {hint}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_that_terminals_obey_are_escaped() {
+        assert_eq!(printable("a\u{1b}[31m\nb\u{9b}ä"), "a\\u{1b}[31m\\nb\\u{9b}ä");
+        assert_eq!(printable("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
+        assert_eq!(printable("plain text, 犬"), "plain text, 犬");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn paths_that_are_no_text_can_be_told_apart() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let shown = |bytes: &[u8]| shown(Path::new(OsStr::from_bytes(bytes)));
+        assert_eq!(shown(b"k\xe4se.jpg"), "k\\xE4se.jpg");
+        assert_eq!(shown(b"k\xf6se.jpg"), "k\\xF6se.jpg");
+        assert_eq!(shown("käse\t.jpg".as_bytes()), "käse\\t.jpg");
     }
 }

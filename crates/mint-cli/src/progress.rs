@@ -1,6 +1,7 @@
 //! Progress on standard error: what is being prepared, how far an evaluation is, and how long it
 //! will take.
 
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -51,11 +52,17 @@ pub struct Progress {
     interrupt: Interrupt,
     bar: ProgressBar,
     texts: Option<Phase>,
+    /// Over all sets.
+    pace: Pace,
+}
+
+/// How fast images come, and how many are left.
+#[derive(Default)]
+struct Pace {
     /// When the first image of this process began.
     started: Option<Instant>,
-    /// Images that this process has done, over all sets.
+    /// Images that this process has done.
     done: usize,
-    /// Images that are left, over all sets.
     left: usize,
 }
 
@@ -67,30 +74,38 @@ impl Progress {
             interrupt,
             bar: ProgressBar::hidden(),
             texts: None,
-            started: None,
-            done: 0,
-            left: images,
+            pace: Pace { left: images, ..Pace::default() },
         }
     }
 
     /// Some images were done by an earlier process.
     pub fn skip(&mut self, images: usize) {
-        self.left -= images;
+        self.pace.left -= images;
     }
 
     /// Images that this process has done.
     pub fn done(&self) -> usize {
-        self.done
+        self.pace.done
+    }
+
+    fn advance(&mut self) {
+        self.pace.advance();
+        self.bar.inc(1);
+    }
+}
+
+impl Pace {
+    fn start(&mut self) {
+        self.started.get_or_insert_with(Instant::now);
     }
 
     fn advance(&mut self) {
         self.done += 1;
         self.left -= 1;
-        self.bar.inc(1);
     }
 
     /// Speed and time left, from what this process has done.
-    fn pace(&self) -> String {
+    fn in_words(&self) -> String {
         let elapsed = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64());
         let per_image = elapsed / self.done.max(1) as f64;
         let rate = if per_image > 1.0 {
@@ -99,6 +114,63 @@ impl Progress {
             format!("{:.1} images/s", 1.0 / per_image.max(1e-9))
         };
         format!("{rate}, {} left", in_words(per_image * self.left as f64))
+    }
+}
+
+/// A line about pictures is written so often where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// How far the pictures of the user's own are: a bar on a terminal, lines now and then elsewhere.
+pub struct PictureProgress {
+    pace: Pace,
+    bar: ProgressBar,
+    /// When the last line was written; `None` where there is a bar, or results show how far it is.
+    said: Option<Instant>,
+}
+
+impl PictureProgress {
+    /// Of so many pictures. `is_quiet` where the results themselves are on the terminal.
+    pub fn start(pictures: usize, is_quiet: bool) -> Self {
+        let style = ProgressStyle::with_template("{bar:16} {pos}/{len} {wide_msg}");
+        let style = style.expect("the template is valid");
+        let is_terminal = io::stderr().is_terminal();
+        let bar = match is_quiet || !is_terminal {
+            true => ProgressBar::hidden(),
+            false => ProgressBar::new(pictures as u64).with_style(style),
+        };
+        let mut pace = Pace { left: pictures, ..Pace::default() };
+        pace.start();
+        let said = (!is_terminal).then(Instant::now);
+        Self { pace, bar, said }
+    }
+
+    /// A picture is done.
+    pub fn advance(&mut self) {
+        self.pace.advance();
+        self.bar.inc(1);
+        if !self.bar.is_hidden() {
+            self.bar.set_message(self.pace.in_words());
+        }
+        if self.said.is_some_and(|said| said.elapsed() > LINE_EVERY) {
+            let Pace { done, left, .. } = self.pace;
+            output::note(&format!("{done} of {} pictures, {}", done + left, self.pace.in_words()));
+            self.said = Some(Instant::now());
+        }
+    }
+
+    /// Writes while the bar is away.
+    pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bar.suspend(write)
+    }
+
+    /// Pictures that are done.
+    pub fn done(&self) -> usize {
+        self.pace.done
+    }
+
+    /// Ends it.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
     }
 }
 
@@ -125,8 +197,8 @@ impl Observer for Progress {
         if let Some(texts) = self.texts.take() {
             texts.finish();
         }
-        self.left -= done;
-        self.started.get_or_insert_with(Instant::now);
+        self.pace.left -= done;
+        self.pace.start();
         let style = ProgressStyle::with_template("{prefix} {bar:16} {pos}/{len} {wide_msg}");
         let style = style.expect("the template is valid");
         self.bar = ProgressBar::new(images as u64).with_style(style).with_prefix(set.id.clone());
@@ -139,7 +211,7 @@ impl Observer for Progress {
         let top1 = top1.map(|(method, accuracy)| {
             format!("; {} {:.1} %", method.name(), accuracy.top1_percent())
         });
-        self.bar.set_message(format!("{}{}", self.pace(), top1.collect::<String>()));
+        self.bar.set_message(format!("{}{}", self.pace.in_words(), top1.collect::<String>()));
     }
 
     fn unreadable(&mut self, error: &LoadError) {

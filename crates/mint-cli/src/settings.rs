@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf, absolute};
 use anyhow::{Context, bail};
 use mint_clip::burn::tensor::Device;
 use mint_device::{Backend, Chosen};
-use mint_eval::{ContextStart, LoopConfig, MethodId, RunConfig};
+use mint_eval::{ContextStart, LoopConfig, MethodId, MethodTexts, RunConfig};
 
-use crate::args::ModelArgs;
+use crate::args::{ModelArgs, Switch, TextArgs, TextsArg};
 use crate::output;
 
 /// The configuration: `start`, changed by the file, changed by the options.
@@ -17,8 +17,17 @@ pub fn resolve_config(args: &ModelArgs, start: RunConfig) -> anyhow::Result<RunC
         Some(file) => {
             let text = std::fs::read_to_string(file)
                 .with_context(|| format!("cannot read the configuration `{}`", file.display()))?;
-            toml::from_str(&text)
-                .with_context(|| format!("the configuration `{}` is wrong", file.display()))?
+            let wrong = || format!("the configuration `{}` is wrong", file.display());
+            let mut config: RunConfig = toml::from_str(&text).with_context(wrong)?;
+            // What commands have defaults of their own for.
+            let stated: toml::Table = toml::from_str(&text).with_context(wrong)?;
+            if !stated.contains_key("methods") {
+                config.methods = start.methods;
+            }
+            if !stated.contains_key("exif-orientation") {
+                config.exif_orientation = start.exif_orientation;
+            }
+            config
         }
     };
     if let Some(context) = &args.context {
@@ -33,10 +42,15 @@ pub fn resolve_config(args: &ModelArgs, start: RunConfig) -> anyhow::Result<RunC
     if let Some(steps) = args.steps {
         config.mint.steps = steps;
         config.tpt.steps = steps;
+        config.ctpt.steps = steps;
+        config.atpt.steps = steps;
+        config.tps.steps = steps;
         config.sar.steps = steps;
     }
     config.seed = args.seed.unwrap_or(config.seed);
     config.precision = args.precision.map_or(config.precision, Into::into);
+    config.exif_orientation =
+        args.exif_orientation.map_or(config.exif_orientation, |typed| typed == Switch::On);
     config.temperature = args.temperature.map_or(config.temperature, f64::from);
     match parse_methods(&args.method)? {
         Methods::Configured => {}
@@ -44,6 +58,28 @@ pub fn resolve_config(args: &ModelArgs, start: RunConfig) -> anyhow::Result<RunC
         Methods::All => config.methods = runnable_methods(&config, args.weights.is_empty()),
     }
     config.check()?;
+    Ok(config)
+}
+
+/// What was typed about the texts that images are compared with.
+pub fn with_texts(args: &TextArgs, mut config: RunConfig) -> anyhow::Result<RunConfig> {
+    // A file of texts is for methods to compare with, unless the configuration says which do.
+    let has_place = config.uses_class_texts();
+    let meant = args.class_texts.as_ref().filter(|_| !has_place).map(|_| TextsArg::ClassTexts);
+    let texts = args.texts.or(meant);
+    if let Some(texts) = texts {
+        if args.class_texts.is_some() && !has_place && texts != TextsArg::ClassTexts {
+            bail!("`--class-texts` is for `--texts class-texts`");
+        }
+        if !config.methods.iter().any(|method| method.texts().is_some()) {
+            bail!("`--texts` is for methods with fixed texts, and none of those that run has");
+        }
+        config.texts = MethodTexts::all(texts.into());
+    }
+    let class_texts = args.class_texts.as_ref().or(config.class_texts.as_ref());
+    config.class_texts = class_texts.map(|file| full(file)).transpose()?;
+    let descriptors = args.descriptors.as_ref().or(config.descriptors.as_ref());
+    config.descriptors = descriptors.map(|file| full(file)).transpose()?;
     Ok(config)
 }
 

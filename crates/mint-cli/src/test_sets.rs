@@ -72,14 +72,7 @@ pub fn find(typed: &Typed<'_>) -> anyhow::Result<Vec<ImageSet>> {
             );
         }
     }
-    let names = class_names.map(read_class_names).transpose()?;
-    if let Some((first, second)) = names.as_deref().and_then(duplicate) {
-        bail!(
-            "`--class-names`: names {} and {} are the same to CLIP; give each class a name of its own",
-            first + 1,
-            second + 1
-        );
-    }
+    let names = class_names.map(read_class_names).transpose()?.map(|names| names.names);
     let mut seen = BTreeSet::new();
     for folder in *image_folders {
         let set = open_image_folder(folder, names.clone())

@@ -10,8 +10,25 @@ use program::{failure, folder, lines_without_seconds, mint, partial_failure, pro
 use serde_json::Value;
 
 /// Methods that look at embeddings alone.
-const METHODS: [&str; 10] =
-    ["clip", "ensemble", "coop", "cocoop", "tpt", "mta", "zero", "tda", "vte", "onzeta"];
+const METHODS: [&str; 17] = [
+    "clip",
+    "ensemble",
+    "coop",
+    "cocoop",
+    "tpt",
+    "mta",
+    "zero",
+    "tda",
+    "vte",
+    "onzeta",
+    "ctpt",
+    "atpt",
+    "tps",
+    "boostadapter",
+    "dota",
+    "oga",
+    "dpe",
+];
 
 fn run(folder: &Path, methods: &str, output: &str, more: &[&str]) -> Output {
     let options = ["--test-sets", "demo-V", "--method", methods, "--views", "16", "--limit", "6"];

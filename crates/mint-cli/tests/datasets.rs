@@ -181,6 +181,38 @@ fn texts_of_the_set_and_of_each_class_make_rows_of_their_own() {
 }
 
 #[test]
+fn descriptors_and_texts_of_each_class_are_files_that_rows_ask_for() {
+    let folder = folder();
+    small_set(&folder.path().join("set"), 2);
+    let tps = "methods = [\"tps\"]\n[tps]\nprototypes = \"micro\"\n";
+    let dpe = "methods = [\"dpe\"]\n[dpe]\nwith-class-texts = true\n";
+    for (name, text) in [("tps.toml", tps), ("dpe.toml", dpe)] {
+        fs::write(folder.path().join(name), text).expect("a file");
+    }
+    let lists = json!({ "camel": ["a long neck"], "horse": ["has a mane"], "snail": ["one foot"] });
+    fs::write(folder.path().join("lists.json"), lists.to_string()).expect("a file");
+    let run = |config: &str, output: &str, more: &[&str]| {
+        let options = ["--image-folder", "set", "--weights", WEIGHTS, "--config", config];
+        let rest = ["--views", "10", "--format", "json", "--output", output];
+        mint(folder.path(), &[&options[..], &rest, more].concat())
+    };
+    for (config, option, start) in [
+        ("tps.toml", "--descriptors", "template + descriptors"),
+        ("dpe.toml", "--class-texts", "set ensemble + class texts"),
+    ] {
+        let name = &option[2..];
+        assert_eq!(rows(&run(config, name, &[option, "lists.json"]))[0]["start"], start);
+        let message = failure(&run(config, "none", &[]));
+        assert!(message.contains(&format!("hint: give its file with `{option}`")), "{message}");
+        fs::write(folder.path().join("lists.json"), lists.to_string().replace("foot", "horn"))
+            .expect("a file");
+        let message = failure(&mint(folder.path(), &["--resume", "--output", name]));
+        assert!(message.contains(&format!("`{name}.sha256`")), "{message}");
+        fs::write(folder.path().join("lists.json"), lists.to_string()).expect("a file");
+    }
+}
+
+#[test]
 fn sets_are_listed_with_what_they_should_have() {
     let folder = folder();
     fake(folder.path(), &["oxford_pets/images/Abyssinian_201.jpg"]);

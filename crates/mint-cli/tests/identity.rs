@@ -73,7 +73,7 @@ fn the_demo_by_its_name_is_the_demo() {
         let name = |row: Value| format!("{} {} {}", row["method"], row["views"], row["top1"]);
         of_a.map(name).collect()
     };
-    assert_eq!(rows(&named).len(), 13);
+    assert_eq!(rows(&named).len(), 20);
     assert_eq!(rows(&named)[0], rows(&demo)[0]);
     assert!(!folder.path().join("runs").exists(), "the demo writes nothing");
     // A folder of the user's needs weights like every other.

@@ -225,7 +225,7 @@ fn a_signal_ends_a_run_after_the_image_at_hand_and_says_how_to_go_on() {
             "--test-sets",
             "demo-A",
             "--method",
-            "clip,sar,mint,tda,onzeta",
+            "clip,sar,mint,tda,onzeta,boostadapter,dota,oga,dpe",
             "--views",
             "10",
         ]);
@@ -251,14 +251,23 @@ fn a_signal_ends_a_run_after_the_image_at_hand_and_says_how_to_go_on() {
         assert_eq!(lines_without_seconds(&lines).len(), 16);
     }
     let stopped = ["stopped-TERM", "stopped-INT"].map(|name| folder.path().join(name));
-    let whole = ["--test-sets", "demo-A", "--method", "clip,sar,mint,tda,onzeta", "--views", "10"];
+    let whole = [
+        "--test-sets",
+        "demo-A",
+        "--method",
+        "clip,sar,mint,tda,onzeta,boostadapter,dota,oga,dpe",
+        "--views",
+        "10",
+    ];
     let options = ["--limit", "16", "--output", "whole"];
     stdout(&mint(folder.path(), &[&whole[..], &options].concat()));
     for record in stopped {
         let whole = folder.path().join("whole");
         assert_same_lines(&whole, &record, &["demo-A"]);
-        let onzeta =
-            [whole, record].map(|it| lines_without_seconds(&it.join("demo-A-onzeta.jsonl")));
-        assert_eq!(onzeta[0], onzeta[1]);
+        for method in ["onzeta", "boostadapter", "dota", "oga", "dpe"] {
+            let file = format!("demo-A-{method}.jsonl");
+            let lines = [&whole, &record].map(|it| lines_without_seconds(&it.join(&file)));
+            assert_eq!(lines[0], lines[1], "{method}");
+        }
     }
 }

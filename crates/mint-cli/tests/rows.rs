@@ -5,7 +5,7 @@ mod program;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use program::{failure, folder, mint, stdout};
+use program::{failure, folder, lines_without_seconds, mint, stdout};
 use serde_json::Value;
 
 fn asset(name: &str) -> PathBuf {
@@ -21,6 +21,22 @@ fn lines(file: &Path) -> Vec<Value> {
     let text =
         fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+/// Leaves a record as if the program had been killed in its only set, after some images.
+fn break_off(record: &Path, images: usize) {
+    let run_file = record.join("run.json");
+    let mut run: Value =
+        serde_json::from_slice(&fs::read(&run_file).expect("a run file")).expect("JSON");
+    run["finished"] = false.into();
+    run["rows"] = Value::Array(Vec::new());
+    fs::write(run_file, run.to_string()).expect("it can be written");
+    for method in ["clip", "tpt", "zero"] {
+        let file = record.join(format!("demo-R-{method}.jsonl"));
+        let text = fs::read_to_string(&file).expect("lines");
+        let kept: String = text.split_inclusive('\n').take(images).collect();
+        fs::write(file, kept).expect("it can be written");
+    }
 }
 
 #[test]
@@ -41,9 +57,26 @@ fn a_row_is_the_same_alone_and_beside_the_others() {
         lines
     };
     run("all", "all");
-    for method in
-        ["clip", "ensemble", "cocoop", "maple", "tpt", "sar", "mta", "zero", "tda", "vte", "onzeta"]
-    {
+    for method in [
+        "clip",
+        "ensemble",
+        "cocoop",
+        "maple",
+        "tpt",
+        "sar",
+        "mta",
+        "zero",
+        "tda",
+        "vte",
+        "onzeta",
+        "ctpt",
+        "atpt",
+        "tps",
+        "boostadapter",
+        "dota",
+        "oga",
+        "dpe",
+    ] {
         run(method, method);
         assert_eq!(without_seconds("all", method), without_seconds(method, method), "{method}");
     }
@@ -100,6 +133,67 @@ fn probabilities_and_calibration_are_in_the_record_and_votes_are_marked() {
 }
 
 #[test]
+fn a_temperature_is_fitted_on_images_that_calibration_does_not_count() {
+    let folder = folder();
+    let run = |output: &str, more: &[&str]| {
+        let options = ["--method", "clip,tpt,zero", "--limit", "12", "--views", "10"];
+        let record = ["--test-sets", "demo-R", "--output", output, "--format", "json"];
+        let result = stdout(&mint(folder.path(), &[&options[..], &record, more].concat()));
+        serde_json::from_str::<Value>(&result).expect("one JSON object")
+    };
+    let fitted = run("fitted", &["--fit-temperature", "0.5"]);
+    let lines_of = |record: &str, method: &str| {
+        lines(&folder.path().join(format!("{record}/demo-R-{method}.jsonl")))
+    };
+    for (row, method) in [(0, "clip"), (1, "tpt")] {
+        let lines = lines_of("fitted", method);
+        let is_held_out: Vec<bool> = lines.iter().map(|line| line["held_out"].is_array()).collect();
+        assert_eq!(is_held_out, [[true; 6], [false; 6]].concat(), "{method}");
+        // At the minimum the labels' logits are, on average, what a draw would have.
+        let temperature = fitted["rows"][row]["temperature"].as_f64().expect("a number");
+        let mut slope = 0.0;
+        for line in &lines[..6] {
+            let scores = line["held_out"].as_array().expect("scores").iter();
+            let scores: Vec<f64> = scores.map(|score| score.as_f64().expect("a score")).collect();
+            let label = line["label"].as_u64().expect("an index") as usize;
+            let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let weights = scores.iter().map(|score| ((score - largest) / temperature).exp());
+            let total: f64 = weights.clone().sum();
+            let mean: f64 = weights.zip(&scores).map(|(weight, score)| weight * score).sum();
+            slope += mean / total - scores[label];
+        }
+        assert!(slope.abs() < 1e-3, "{method} at {temperature}: {slope}");
+        // The other lines are those of a run with that temperature.
+        let text = temperature.to_string();
+        run(method, &["--temperature", &text]);
+        for (one, other) in lines[6..].iter().zip(&lines_of(method, method)[6..]) {
+            let probability = |line: &Value| line["top5"][0]["probability"].as_f64();
+            let pair = probability(one).zip(probability(other)).expect("probabilities");
+            assert!((pair.0 - pair.1).abs() < 1e-6, "{method}: {pair:?}");
+        }
+    }
+    assert!(lines_of("fitted", "zero").iter().all(|line| line["held_out"].is_null()), "votes");
+
+    // Broken off while images are held out, and after.
+    for kept in [4, 9] {
+        let name = format!("broken{kept}");
+        run(&name, &["--fit-temperature", "0.5"]);
+        break_off(&folder.path().join(&name), kept);
+        stdout(&mint(folder.path(), &["--resume", "--output", &name]));
+        for method in ["clip", "tpt"] {
+            let file = |record: &str| folder.path().join(format!("{record}/demo-R-{method}.jsonl"));
+            let pair = ["fitted", &name].map(|record| lines_without_seconds(&file(record)));
+            assert_eq!(pair[0], pair[1], "{method} after {kept} images");
+        }
+    }
+    for share in ["0", "1", "nan"] {
+        let options = ["--test-sets", "demo-R", "--fit-temperature", share];
+        let message = failure(&mint(folder.path(), &options));
+        assert!(message.contains("above 0 and below 1"), "{message}");
+    }
+}
+
+#[test]
 fn all_leaves_out_what_lacks_its_prompts_and_says_so() {
     let folder = folder();
     let weights = asset("clip.safetensors");
@@ -116,7 +210,25 @@ fn all_leaves_out_what_lacks_its_prompts_and_says_so() {
         .collect();
     assert_eq!(
         methods,
-        ["clip", "ensemble", "tpt", "sar", "mta", "zero", "mint", "tda", "vte", "onzeta"]
+        [
+            "clip",
+            "ensemble",
+            "tpt",
+            "sar",
+            "mta",
+            "zero",
+            "mint",
+            "tda",
+            "vte",
+            "onzeta",
+            "ctpt",
+            "atpt",
+            "tps",
+            "boostadapter",
+            "dota",
+            "oga",
+            "dpe"
+        ]
     );
     assert_eq!(result["rows"][6]["start"], "words", "MINT without a trained context");
     let message = String::from_utf8_lossy(&output.stderr);
@@ -130,7 +242,7 @@ fn all_leaves_out_what_lacks_its_prompts_and_says_so() {
     let prompts = ["--context", text(&coop), "--cocoop", text(&cocoop), "--maple", text(&maple)];
     let output = run(&[&prompts[..], &["--method", "all", "--format", "json"]].concat());
     let result: Value = serde_json::from_str(&stdout(&output)).expect("one JSON object");
-    assert_eq!(result["rows"].as_array().map(Vec::len), Some(13));
+    assert_eq!(result["rows"].as_array().map(Vec::len), Some(20));
     assert_eq!(result["rows"][9]["start"], "context");
 
     for (method, option) in [("coop", "--context"), ("cocoop", "--cocoop"), ("maple", "--maple")] {

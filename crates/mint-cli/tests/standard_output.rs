@@ -31,6 +31,8 @@ fn commands() -> (TempDir, Vec<Vec<&'static str>>) {
         vec!["--test-sets", "demo-A", "--method", "clip", "--limit", "1", "--output", "new"],
         predict.to_vec(),
         [&predict[..], &["--format", "json"]].concat(),
+        [&predict[..], &["--format", "jsonl"]].concat(),
+        [&predict[..], &["--format", "csv"]].concat(),
         vec!["report", "record"],
         vec!["report", "record", "--format", "json"],
         vec!["datasets"],

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
-use mint_eval::{CacheError, CacheGroup, CachePrecision, GroupOnDisk};
+use mint_eval::{
+    CacheError, CacheGroup, CachePrecision, GroupOnDisk, file_indices, is_pack, is_whole_pack,
+    mend_pack,
+};
 use serde_json::json;
 
 use crate::args::{CacheCommand, CachePlace, Format};
@@ -33,6 +36,10 @@ pub fn run(command: &CacheCommand) -> anyhow::Result<()> {
                 age.is_some_and(|age| elapsed.is_some_and(|elapsed| elapsed > age))
             };
             let mut paths: Vec<PathBuf> = Vec::new();
+            let indices = file_indices(&place.folder)?;
+            paths.extend(
+                indices.into_iter().filter(|file| *all || (*damaged && !is_whole_pack(file))),
+            );
             for found in groups {
                 let is_named = group.contains(&name_of(&found));
                 if *all || is_named || is_old(&found) || (*damaged && found.group.is_none()) {
@@ -41,7 +48,7 @@ pub fn run(command: &CacheCommand) -> anyhow::Result<()> {
                     paths.extend(damaged_entries(&found)?);
                 }
             }
-            prune(place, &paths, *dry_run)
+            prune(place, &paths, *dry_run, *all)
         }
     }
 }
@@ -67,9 +74,10 @@ fn list(place: &CachePlace) -> anyhow::Result<()> {
             None => "damaged description; `cache prune --damaged` removes it".to_owned(),
         };
         output::result(&format!(
-            "{} {:7} images {:8.1} MB{} {what}",
+            "{} {:7} {} {:8.1} MB{} {what}",
             name_of(found),
             found.images,
+            if found.is_of_texts() { "texts " } else { "images" },
             found.bytes as f64 / 1e6,
             days_ago(found.written),
         ));
@@ -86,9 +94,14 @@ fn describe(group: &CacheGroup) -> String {
         CachePrecision::F16 => "f16",
         CachePrecision::F32 => "f32",
     };
+    if group.is_of_texts() {
+        return format!("class texts; {weights_names} in {tower_precision} on {device}");
+    }
+    let by_content = if group.by_content { ", own pictures" } else { "" };
+    let upright = if group.upright { ", turned by EXIF" } else { "" };
     let augmix = if group.views.contains("augmix: None") { "" } else { " mixed" };
     format!(
-        "{n_views}{augmix} views, seed {seed}, {precision}; {weights_names} in {tower_precision} on {device}"
+        "{n_views}{augmix} views, seed {seed}, {precision}{by_content}{upright}; {weights_names} in {tower_precision} on {device}"
     )
 }
 
@@ -100,7 +113,8 @@ fn days_ago(written: Option<SystemTime>) -> String {
 }
 
 fn verify(place: &CachePlace) -> anyhow::Result<()> {
-    let (mut images, mut damaged) = (0, Vec::new());
+    let (mut images, mut damaged) = (0, file_indices(&place.folder)?);
+    damaged.retain(|file| !is_whole_pack(file));
     for found in groups(place)? {
         images += found.images;
         if found.group.is_none() {
@@ -131,16 +145,24 @@ fn damaged_entries(found: &GroupOnDisk) -> Result<Vec<PathBuf>, CacheError> {
     Ok(entries)
 }
 
-fn prune(place: &CachePlace, paths: &[PathBuf], dry_run: bool) -> anyhow::Result<()> {
+/// Removes files and folders; of files with many records the damaged ones alone, unless all goes.
+fn prune(place: &CachePlace, paths: &[PathBuf], dry_run: bool, all: bool) -> anyhow::Result<()> {
     for path in paths {
-        if !dry_run {
+        if !dry_run && is_pack(path) && !all {
+            mend_pack(path)?;
+        } else if !dry_run {
             remove(path).with_context(|| format!("cannot remove `{}`", path.display()))?;
         }
     }
     match place.format {
         Format::Text => {
             for path in paths {
-                let what = if dry_run { "would be removed" } else { "removed" };
+                let what = match (is_pack(path) && !all, dry_run) {
+                    (true, true) => "would be mended",
+                    (true, false) => "mended",
+                    (false, true) => "would be removed",
+                    (false, false) => "removed",
+                };
                 output::result(&format!("`{}` {what}", path.display()));
             }
         }

@@ -3,6 +3,8 @@
 pub mod cache;
 pub mod completions;
 pub mod datasets;
+pub mod man;
+pub mod memory;
 pub mod predict;
 pub mod report;
 pub mod run;

@@ -11,52 +11,19 @@ use mint_datasets::ImageSet;
 use mint_device::Explained;
 use mint_eval::{
     Arguments, CachePrecision, ConfiguredMethod, EarlierRun, EmbeddingCache, EvalError, Evaluation,
-    Host, Meter, MethodId, MethodTexts, Record, Row, RunConfig, RunInfo, Stages, TestSetInfo,
-    Versions,
+    Host, Meter, MethodId, Record, Row, RunConfig, RunInfo, Stages, TestSetInfo, Versions,
 };
 use mint_report::{TableStyle, table};
 
-use crate::args::{RunArgs, TableFormat, TextsArg};
+use crate::args::{RunArgs, TableFormat};
 use crate::demo;
-use crate::interrupt::{Interrupt, exit_code};
+use crate::interrupt::{Interrupt, Stopped};
 use crate::model::Model;
 use crate::model_source::ModelSource;
 use crate::output;
 use crate::progress::Progress;
-use crate::settings::{full, loop_config, resolve_config};
+use crate::settings::{full, loop_config, resolve_config, with_texts};
 use crate::test_sets::{self, is_demo};
-
-/// A run that a signal ended. What it did is recorded.
-#[derive(Debug)]
-pub struct Stopped {
-    signal: i32,
-    what: String,
-    /// The folder of its record, if it has one.
-    folder: Option<PathBuf>,
-}
-
-impl Stopped {
-    /// As a shell reports a signal.
-    pub fn exit_code(&self) -> u8 {
-        exit_code(self.signal)
-    }
-}
-
-impl std::fmt::Display for Stopped {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { what, folder, .. } = self;
-        match folder {
-            None => write!(formatter, "{what}; nothing is recorded without `--output`"),
-            Some(folder) => write!(
-                formatter,
-                "{what}\nhint: resume it with `mint-cli --resume --output {}`",
-                folder.display()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for Stopped {}
 
 /// Runs the evaluation and prints its table.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
@@ -140,8 +107,17 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
                 if let Some(record) = &record {
                     record.update(&rows, &usage(&evaluation, &progress))?;
                 }
-                let folder = record.as_ref().map(|record| record.folder().to_owned());
-                return Err(Stopped { signal, what: error.to_string(), folder }.into());
+                let hint = record.as_ref().map(|record| {
+                    format!(
+                        "resume it with `mint-cli --resume --output {}`",
+                        record.folder().display()
+                    )
+                });
+                let what = match hint {
+                    Some(_) => error.to_string(),
+                    None => format!("{error}; nothing is recorded without `--output`"),
+                };
+                return Err(Stopped { signal, what, hint }.into());
             }
             (Err(error), _) => return Err(error.into()),
         };
@@ -199,7 +175,7 @@ fn cache(
     }
     let kind = model.device_kind();
     let cache = EmbeddingCache::new(folder, &model.weights, config.precision, &kind, precision);
-    Ok(Some(cache))
+    Ok(Some(cache.with_orientation(config.orientation())))
 }
 
 /// What a method remembers of its own part of the images is not what it would remember of all.
@@ -323,20 +299,10 @@ fn with_run_options(args: &RunArgs, mut config: RunConfig) -> anyhow::Result<Run
     config.shard = args.shard.or(config.shard);
     config.order = args.order.unwrap_or(config.order);
     config.augmix = args.augmix.map_or(config.augmix, Into::into);
+    config.fit_temperature = args.fit_temperature.or(config.fit_temperature);
     config.official_food101 |= args.official_food101;
-    // A file of texts is for methods to compare with.
-    let texts = args.texts.or(args.class_texts.as_ref().map(|_| TextsArg::ClassTexts));
-    if let Some(texts) = texts {
-        if args.class_texts.is_some() && texts != TextsArg::ClassTexts {
-            bail!("`--class-texts` is for `--texts class-texts`");
-        }
-        if !config.methods.iter().any(|method| method.has_fixed_texts()) {
-            bail!("`--texts` is for methods with fixed texts, and none of those that run has");
-        }
-        config.texts = MethodTexts::all(texts.into());
-    }
-    let class_texts = args.class_texts.as_ref().or(config.class_texts.as_ref());
-    config.class_texts = class_texts.map(|file| full(file)).transpose()?;
+    let config = with_texts(&args.texts, config)?;
+    config.check()?;
     Ok(config)
 }
 

@@ -13,7 +13,7 @@ use mint_clip::{Checkpoint, Lanes, WeightsError};
 use serde_json::json;
 
 use crate::args::{Format, WeightsCommand};
-use crate::model_source::checksums;
+use crate::model_source::Checksums;
 use crate::output;
 
 /// Runs the subcommand.
@@ -60,7 +60,7 @@ fn inspect(checkpoint: &Checkpoint, format: Format) -> anyhow::Result<()> {
     let (logit_scale, logit_scale_origin) = checkpoint.logit_scale()?;
     let types = checkpoint.number_types();
     let stored: usize = checkpoint.bytes();
-    let checksums = checksums(checkpoint)?;
+    let checksums = Checksums::start(checkpoint, None).finish()?;
     if format == Format::Json {
         let types: HashMap<String, usize> =
             types.iter().map(|(number, count)| (number.to_string(), *count)).collect();
@@ -191,7 +191,7 @@ fn report(differences: &[Difference], tolerance: f32, format: Format) -> anyhow:
 }
 
 fn convert(checkpoint: &Checkpoint, target: &Path) -> anyhow::Result<()> {
-    let sources = checksums(checkpoint)?;
+    let sources = Checksums::start(checkpoint, None).finish()?;
     let list: Vec<&str> = sources.iter().map(|source| source.sha256.as_str()).collect();
     let metadata = HashMap::from([("source_sha256".to_owned(), list.join(" "))]);
     checkpoint.write(target, metadata)?;
