@@ -19,13 +19,17 @@ const SETS: [&str; 5] = ["demo-I", "demo-A", "demo-V", "demo-R", "demo-K"];
 
 /// Rows that `--method all` does not have: the same methods from another start or with another
 /// share of the views.
-const VARIANTS: [&str; 6] = [
+const VARIANTS: [&str; 10] = [
     "configs/tpt-coop.toml",
     "configs/mta-template.toml",
     "configs/mta-coop.toml",
     "configs/zero-gamma-0.1.toml",
     "configs/zero-templates.toml",
     "configs/zero-coop.toml",
+    "configs/zero-tsallis.toml",
+    "configs/atpt-apart.toml",
+    "configs/atpt-together.toml",
+    "configs/tps-templates.toml",
 ];
 
 #[derive(Debug, Args)]
@@ -112,9 +116,8 @@ fn of_run(program: &Path, args: &DemoTableArgs, options: &[&str]) -> anyhow::Res
         .args(["--views", &args.views.to_string(), "--output"])
         .arg(&record)
         .args(options);
-    if let Some(limit) = args.limit {
-        command.args(["--limit", &limit.to_string()]);
-    }
+    // Without a limit of its own mint-cli takes a few images of the demo.
+    command.args(["--limit", &args.limit.unwrap_or(usize::MAX).to_string()]);
     let (_, output) = measure(&mut command)?;
     fs::remove_dir_all(&record)
         .with_context(|| format!("cannot remove the record `{}`", record.display()))?;

@@ -76,8 +76,10 @@ fn all_code() -> Vec<Code> {
     documents().iter().flat_map(|document| code_of(document)).collect()
 }
 
-/// The words of a command, without quotes and the brackets of what may be left out.
+/// The words of a command, without quotes and the brackets of what may be left out, and without where
+/// its output goes.
 fn words(text: &str) -> Vec<String> {
+    let text = text.split(" > ").next().unwrap_or(text);
     let text = text.replace(['[', ']', '"'], "");
     text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }

@@ -118,6 +118,10 @@ mod tests {
         // Each process takes its time, so that both GPUs are at work.
         fs::write(&program, "#!/bin/sh\necho \"$@\"\nsleep 0.2\n[ $1 != bad ]\n").expect("a file");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        // A process that another test is just starting may hold the file open for a moment.
+        while Command::new(&program).arg("ready").stdout(Stdio::null()).status().is_err() {
+            thread::yield_now();
+        }
         let task = |name: &str| Task {
             name: name.to_owned(),
             folder: folder.path().join("records").join(name),

@@ -263,12 +263,12 @@ mod tests {
         let rows = sweep.rows(&root).expect("rows");
         let lacking: Vec<&str> =
             rows.iter().filter(|row| row.lacks.is_some()).map(|row| row.name.as_str()).collect();
-        assert_eq!(lacking, ["maple", "cocoop"]);
+        assert_eq!(lacking, ["maple", "cocoop", "tps-micro", "dpe-cupl"]);
         let listed = [("A", Some(7_500)), ("R", None), ("pets", Some(3_669))];
         let listed = listed.map(|(set, images)| (set.to_owned(), images)).into();
         let all = plan(&sweep, &rows, &listed);
-        // 17 rows; one group, whose other sets are not listed, and ten single sets.
-        assert_eq!(all.tasks.len(), 17 * 11);
+        // 28 rows; one group, whose other sets are not listed, and ten single sets.
+        assert_eq!(all.tasks.len(), 28 * 11);
         assert!(all.skipped.iter().any(|skipped| skipped.starts_with("R: not usable")));
         let on_pets: Vec<_> =
             all.tasks.iter().filter(|task| task.name.ends_with("on pets, seed 0")).collect();
@@ -276,7 +276,7 @@ mod tests {
         assert!(on_pets[0].fills_cache && !on_pets[1].fills_cache);
         sweep.shards = 2;
         let divided = plan(&sweep, &rows, &listed);
-        assert_eq!(divided.tasks.len(), 11 * (2 * 13 + 4), "what remembers is not divided");
+        assert_eq!(divided.tasks.len(), 11 * (2 * 20 + 8), "what remembers is not divided");
         sweep.cache = None;
         let uncached = plan(&sweep, &rows, &listed);
         let clip = |name: &str| uncached.tasks.iter().find(|task| task.name.starts_with(name));

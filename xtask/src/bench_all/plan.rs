@@ -203,6 +203,8 @@ fn arguments(sweep: &Sweep, row: &SweepRow, sets: &[String], seed: u64) -> Vec<S
         ("--context", &sweep.prompts.context),
         ("--cocoop", &sweep.prompts.cocoop),
         ("--maple", &sweep.prompts.maple),
+        ("--class-texts", &row.class_texts),
+        ("--descriptors", &row.descriptors),
     ];
     for (name, file) in prompts {
         if let Some(file) = file.as_ref().filter(is_there) {

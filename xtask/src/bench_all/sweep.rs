@@ -38,13 +38,15 @@ pub struct Sweep {
     pub slurm: Slurm,
 }
 
-/// Checkpoints of trained prompts.
+/// Checkpoints of trained prompts, and files of texts.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Prompts {
     pub context: Option<PathBuf>,
     pub cocoop: Option<PathBuf>,
     pub maple: Option<PathBuf>,
+    pub class_texts: Option<PathBuf>,
+    pub descriptors: Option<PathBuf>,
 }
 
 /// Test sets that a row goes through one after the other.
@@ -107,7 +109,11 @@ pub struct SweepRow {
     pub name: String,
     pub file: PathBuf,
     pub method: String,
-    /// The checkpoint that is not there, or not named.
+    /// Its file of texts of each class, if it needs one.
+    pub class_texts: Option<PathBuf>,
+    /// Its file of descriptors of each class, if it needs one.
+    pub descriptors: Option<PathBuf>,
+    /// The file that is not there, or not named.
     pub lacks: Option<String>,
 }
 
@@ -118,6 +124,8 @@ struct RowConfig {
     methods: Vec<String>,
     texts: toml::Table,
     starts: toml::Table,
+    tps: toml::Table,
+    dpe: toml::Table,
 }
 
 impl Sweep {
@@ -141,41 +149,51 @@ impl Sweep {
     fn row(&self, file: PathBuf) -> anyhow::Result<SweepRow> {
         let text = fs::read_to_string(&file)
             .with_context(|| format!("cannot read the row `{}`", file.display()))?;
-        let RowConfig { methods, texts, starts } = toml::from_str(&text)
+        let RowConfig { methods, texts, starts, tps, dpe } = toml::from_str(&text)
             .with_context(|| format!("the row `{}` is wrong", file.display()))?;
         let [method] = &methods[..] else {
             bail!("the row `{}` must have one method, and has {}", file.display(), methods.len());
         };
-        let is_context = |table: &toml::Table| {
-            table.get(method).is_some_and(|value| value.as_str() == Some("context"))
+        let says = |table: &toml::Table, key: &str, value: &str| {
+            table.get(key).is_some_and(|said| said.as_str() == Some(value))
         };
+        let is_context = |table: &toml::Table| says(table, method, "context");
         let needs_context = method == "coop" || is_context(&texts) || is_context(&starts);
-        let Prompts { context, cocoop, maple } = &self.prompts;
+        let adds_texts = dpe.get("with-class-texts").and_then(toml::Value::as_bool) == Some(true);
+        let needs_texts = says(&texts, method, "class-texts") || adds_texts;
+        let needs_descriptors =
+            tps.contains_key("prototypes") && !says(&tps, "prototypes", "texts");
+        let Prompts { context, cocoop, maple, class_texts, descriptors } = &self.prompts;
         let needed = match method.as_str() {
             "cocoop" => Some(("cocoop", cocoop)),
             "maple" => Some(("maple", maple)),
             _ if needs_context => Some(("context", context)),
+            _ if needs_texts => Some(("class-texts", class_texts)),
+            _ if needs_descriptors => Some(("descriptors", descriptors)),
             _ => None,
         };
         let lacks =
             needed.filter(|_| !self.weights.is_empty()).and_then(|(name, given)| match given {
-                None => Some(format!("`prompts.{name}` names no checkpoint")),
+                None => Some(format!("`prompts.{name}` names no file")),
                 Some(file) if file.is_file() => None,
                 Some(file) if name == "context" => Some(format!(
                     "the checkpoint `{}` is not there; `cargo xtask fetch prompts coop` fetches it",
                     file.display()
                 )),
-                Some(file) => Some(format!("the checkpoint `{}` is not there", file.display())),
+                Some(file) => Some(format!("`{}` is not there", file.display())),
             });
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(SweepRow { name, method: method.clone(), file, lacks })
+        let class_texts = class_texts.clone().filter(|_| needs_texts);
+        let descriptors = descriptors.clone().filter(|_| needs_descriptors);
+        Ok(SweepRow { name, method: method.clone(), class_texts, descriptors, file, lacks })
     }
 }
 
 impl SweepRow {
     /// Whether the results depend on the images before, with the row's usual settings.
     pub fn remembers(&self) -> bool {
-        ["mint", "sar", "tda", "onzeta"].contains(&self.method.as_str())
+        ["mint", "sar", "tda", "onzeta", "boostadapter", "dota", "oga", "dpe"]
+            .contains(&self.method.as_str())
     }
 
     /// Whether embeddings are not enough.
@@ -189,7 +207,7 @@ impl SweepRow {
         match self.method.as_str() {
             "mint" => 6.0,
             "sar" => 5.0,
-            "tpt" => 0.13,
+            "tpt" | "ctpt" | "atpt" => 0.13,
             "cocoop" => 0.06,
             "maple" => 0.04,
             _ => 0.001,
