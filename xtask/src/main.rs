@@ -3,6 +3,7 @@
 mod bench_all;
 mod bench_peer;
 mod check_cuda;
+mod check_devices;
 mod circles;
 mod cost_curves;
 mod demo_table;
@@ -25,6 +26,8 @@ enum Task {
     BenchPeer(bench_peer::BenchPeerArgs),
     /// Compile the build for GPUs, which neither takes a GPU nor runs anything
     CheckCuda,
+    /// Run everything on the devices that Vulkan drivers in software have, and compare it with the CPU
+    CheckDevices(check_devices::CheckDevicesArgs),
     /// Measure what MINT costs against its settings, and draw it
     CostCurves(cost_curves::CostCurvesArgs),
     /// Run every method on every image of the demo, and rewrite the table of docs/demo.md
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::BenchAll(args) => bench_all::run(&args),
         Task::BenchPeer(args) => bench_peer::run(&args),
         Task::CheckCuda => check_cuda::run(),
+        Task::CheckDevices(args) => check_devices::run(&args),
         Task::CostCurves(args) => cost_curves::run(&args),
         Task::DemoTable(args) => demo_table::run(&args),
         Task::Fetch(args) => fetch::run(&args),

@@ -9,11 +9,14 @@ mod model;
 mod model_source;
 mod output;
 mod progress;
+mod proof;
 mod settings;
 mod test_sets;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::Parser;
 
 use crate::args::{Cli, Command};
@@ -29,7 +32,29 @@ fn main() -> ExitCode {
         Err(answer) => return output::answer(&answer),
     };
     output::start_logging();
-    let result = match cli.command {
+    // What panics has printed where; a device that fails under way panics in whoever reads from it.
+    let result = match catch_unwind(AssertUnwindSafe(|| run(cli))) {
+        Ok(result) => result,
+        Err(_) => Err(anyhow!(match mint_device::failure() {
+            Some(failure) => format!("the device failed: {failure}"),
+            None =>
+                "the program failed, as told above; what was recorded can be resumed".to_owned(),
+        })),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            match error.downcast_ref::<interrupt::Stopped>() {
+                Some(stopped) => ExitCode::from(stopped.exit_code()),
+                None => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
         None => commands::run::run(&cli.run),
         Some(Command::Predict(args)) => commands::predict::run(&args),
         Some(Command::Datasets(args)) => commands::datasets::run(&args),
@@ -42,15 +67,5 @@ fn main() -> ExitCode {
             Ok(())
         }
         Some(Command::Man { folder }) => commands::man::run(&folder),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::error(&error);
-            match error.downcast_ref::<interrupt::Stopped>() {
-                Some(stopped) => ExitCode::from(stopped.exit_code()),
-                None => ExitCode::FAILURE,
-            }
-        }
     }
 }

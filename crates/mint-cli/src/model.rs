@@ -9,6 +9,7 @@ use mint_eval::{
     TrainedPrompts, WeightsInfo, build_methods, cocoop_prompts, maple_prompts, read_class_texts,
     read_descriptors,
 };
+use mint_tuner::ProofShapes;
 use serde_json::json;
 
 use crate::args::ModelArgs;
@@ -16,6 +17,7 @@ use crate::demo;
 use crate::model_source::ModelSource;
 use crate::output;
 use crate::progress::Phase;
+use crate::proof::Unproven;
 use crate::settings::chosen_device;
 
 /// A loaded model with its tokenizer.
@@ -28,6 +30,7 @@ pub struct Model {
     pub weights: WeightsInfo,
     /// The device that runs it, in words.
     pub device_name: String,
+    unproven: Option<Unproven>,
     source: ModelSource,
 }
 
@@ -70,6 +73,7 @@ impl Model {
         let compute = chosen_device(args).open(precision)?;
         compute.notes.iter().for_each(|note| output::note(note));
         let (checkpoint, checksums) = source.checkpoint(args.load.into(), known)?;
+        let unproven = Unproven::new(&checkpoint, &compute, precision);
         let clip = checkpoint.load_when_needed(&compute.device, compute.lanes, precision)?;
         read(&clip)?;
         let weights = WeightsInfo {
@@ -84,13 +88,29 @@ impl Model {
         };
         tracing::info!(weights = %weights.names(), config = ?clip.config, "model opened");
         let tokenizer = clip.tokenizer();
-        Ok(Self { clip, tokenizer, weights, device_name: compute.name, source })
+        Ok(Self { clip, tokenizer, weights, device_name: compute.name, unproven, source })
     }
 
     /// The kind of device whose rounding the model has: `cpu`, or the name of the GPU.
     pub fn device_kind(&self) -> String {
         let name = self.device_name.split_once(" (").map(|(_, name)| name.trim_end_matches(')'));
         name.unwrap_or(&self.device_name).to_owned()
+    }
+
+    /// Makes sure that a device other than the CPU computes what the CPU does, for these methods
+    /// among these classes.
+    pub fn prove_device(
+        &self,
+        config: &RunConfig,
+        methods: &[ConfiguredMethod],
+        class_names: &[String],
+        template: &str,
+    ) -> anyhow::Result<()> {
+        let Some(unproven) = &self.unproven else { return Ok(()) };
+        let adapts = methods.iter().any(|method| method.method.needs_pixels());
+        let chosen = if adapts { config.mint.chosen(config.views)? } else { 0 };
+        let views = config.views;
+        unproven.require(&self.tokenizer, ProofShapes { views, chosen, class_names, template })
     }
 
     /// The configured methods on this model.

@@ -4,14 +4,22 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use tracing_subscriber::EnvFilter;
+use mint_device::FailureWatch;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::hints;
 
 /// Sends log messages to standard error; `MINT_LOG` chooses which, such as `debug`.
 pub fn start_logging() {
     let filter = EnvFilter::try_from_env("MINT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
+    let written = tracing_subscriber::fmt::layer().with_writer(io::stderr).without_time();
+    tracing_subscriber::registry()
+        .with(FailureWatch.with_filter(LevelFilter::WARN))
+        .with(written.with_filter(filter))
+        .init();
 }
 
 /// Prints a result. Ends the program if that is not possible.

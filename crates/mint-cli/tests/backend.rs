@@ -1,5 +1,5 @@
 //! What the program says about GPUs when it was built without CUDA, as the tests build it.
-#![cfg(not(feature = "cuda"))]
+#![cfg(not(any(feature = "cuda", feature = "wgpu")))]
 
 mod program;
 
@@ -17,6 +17,14 @@ fn cuda_is_refused_with_what_to_build() {
     assert!(lines[2].starts_with("hint: build it with `cargo build"), "{message}");
     assert!(lines[2].contains("--features cuda"), "{message}");
     assert_eq!(lines.len(), 3, "{message}");
+}
+
+#[test]
+fn graphics_devices_are_refused_with_what_to_build() {
+    let folder = folder();
+    let message = failure(&mint(folder.path(), &["--backend", "wgpu"]));
+    assert!(message.starts_with("error: this program was built without wgpu"), "{message}");
+    assert!(message.contains("--features wgpu"), "{message}");
 }
 
 #[test]

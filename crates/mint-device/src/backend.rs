@@ -14,7 +14,9 @@ pub enum Backend {
     Cpu,
     /// An NVIDIA GPU; needs a program built with `--features cuda`
     Cuda,
-    /// CUDA if everything that it needs is found, else the CPU
+    /// A GPU of any maker, through Vulkan, Metal or Direct3D; needs `--features wgpu`
+    Wgpu,
+    /// CUDA if everything that it needs is found, else a GPU through `wgpu`, else the CPU
     Auto,
 }
 
@@ -48,12 +50,21 @@ impl Chosen {
                     });
                 }
             },
-            Backend::Cuda => gpu(self)?,
-            Backend::Auto => gpu(self).unwrap_or_else(|missing| {
-                let note = format!("note: the CPU runs the model: {}", missing.problem);
-                Compute { notes: vec![note], ..cpu(self.threads) }
-            }),
+            Backend::Cuda => cuda(self.gpu)?,
+            Backend::Wgpu => wgpu(self.gpu)?,
+            Backend::Auto => match cuda(self.gpu) {
+                Ok(compute) => compute,
+                Err(_) if has_wgpu() => wgpu(self.gpu)?,
+                Err(missing) => {
+                    let note = format!("note: the CPU runs the model: {}", missing.problem);
+                    Compute { notes: vec![note], ..cpu(self.threads) }
+                }
+            },
         };
+        if self.threads.is_some() && !compute.is_cpu() {
+            let note = "note: `--threads` is for the CPU; a GPU runs the model";
+            compute.notes.push(note.to_owned());
+        }
         compute.check(precision)?;
         Ok(compute)
     }
@@ -62,24 +73,46 @@ impl Chosen {
 /// The cores of the processor; all of them if no number is given.
 fn cpu(threads: Option<usize>) -> Compute {
     let lanes = threads.map_or_else(Lanes::per_core, Lanes::new);
-    Compute { device: Device::flex(), lanes, name: "cpu".to_owned(), notes: Vec::new() }
+    Compute {
+        device: Device::flex(),
+        lanes,
+        name: "cpu".to_owned(),
+        driver: String::new(),
+        has_tensor_cores: false,
+        notes: Vec::new(),
+    }
 }
 
 #[cfg(feature = "cuda-lean")]
-fn gpu(chosen: Chosen) -> Result<Compute, Explained> {
-    let mut compute = crate::cuda::open(chosen.gpu.unwrap_or(0))?;
-    if chosen.threads.is_some() {
-        let note = "note: `--threads` is for the CPU; a GPU runs the model";
-        compute.notes.push(note.to_owned());
-    }
-    Ok(compute)
+fn cuda(gpu: Option<u16>) -> Result<Compute, Explained> {
+    crate::cuda::open(gpu.unwrap_or(0))
 }
 
 #[cfg(not(feature = "cuda-lean"))]
-fn gpu(_: Chosen) -> Result<Compute, Explained> {
-    Err(Explained {
-        problem: "this program was built without CUDA".to_owned(),
-        detail: "it runs on the CPU only: the cargo feature `cuda` was off".to_owned(),
-        hint: "build it with `cargo build -p mint-cli --features cuda`; docs/gpu.md says what else a GPU needs".to_owned(),
-    })
+fn cuda(_: Option<u16>) -> Result<Compute, Explained> {
+    Err(without("CUDA", "cuda"))
+}
+
+#[cfg(feature = "wgpu")]
+use crate::wgpu::{has_gpu as has_wgpu, open as wgpu};
+
+#[cfg(not(feature = "wgpu"))]
+fn has_wgpu() -> bool {
+    false
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu(_: Option<u16>) -> Result<Compute, Explained> {
+    Err(without("wgpu", "wgpu"))
+}
+
+#[cfg(not(all(feature = "cuda-lean", feature = "wgpu")))]
+fn without(what: &str, feature: &str) -> Explained {
+    Explained {
+        problem: format!("this program was built without {what}"),
+        detail: format!("the cargo feature `{feature}` was off"),
+        hint: format!(
+            "build it with `cargo build -p mint-cli --features {feature}`; docs/gpu.md says what else a GPU needs"
+        ),
+    }
 }

@@ -7,8 +7,6 @@ use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-#[cfg(feature = "cuda")]
-use cubecl_runtime::config::{CubeClRuntimeConfig, RuntimeConfig, cache::CacheConfig};
 use cudarc::driver::sys::CUresult;
 use cudarc::driver::{CudaContext, DriverError, result};
 use mint_clip::Lanes;
@@ -17,7 +15,7 @@ use mint_clip::burn::tensor::Device;
 use crate::compute::Compute;
 use crate::explained::Explained;
 use crate::toolkit::Places;
-use crate::{probe, toolkit};
+use crate::{cache, probe, toolkit};
 
 /// Free memory below which nothing is started: the model of the demo needs less, one of
 /// ViT-B/16's size with the views of an image needs more.
@@ -45,8 +43,10 @@ pub fn open(gpu: u16) -> Result<Compute, Explained> {
     let name = find_gpu(gpu)?;
     require_compiler(&places)?;
     headers?;
+    let ((major, minor), (nvrtc_major, nvrtc_minor)) = versions();
+    let driver = format!("CUDA {major}.{minor} NVRTC {nvrtc_major}.{nvrtc_minor}");
     #[cfg(feature = "cuda")]
-    keep_kernels(toolkit::cache(|name| std::env::var_os(name)).join("kernels"));
+    cache::keep_kernels(&format!("{name} {driver}"));
     // Kept until the device has a hold on the same context, which is then set up once only.
     let context = require_memory(gpu, &name)?;
     let device = Device::cuda(usize::from(gpu));
@@ -58,7 +58,14 @@ pub fn open(gpu: u16) -> Result<Compute, Explained> {
     })?;
     drop(context);
     let name = format!("cuda:{gpu} ({name})");
-    Ok(Compute { device, lanes: Lanes::inline(), name, notes: Vec::new() })
+    Ok(Compute {
+        device,
+        lanes: Lanes::inline(),
+        name,
+        driver,
+        has_tensor_cores: true,
+        notes: Vec::new(),
+    })
 }
 
 fn require_driver() -> Result<(), Explained> {
@@ -200,7 +207,7 @@ fn find_headers(places: &Places) -> Result<PathBuf, Explained> {
     if !missing(best).is_empty() {
         return Err(no_headers(&missing(best), places));
     }
-    let cache = toolkit::cache(|name| std::env::var_os(name));
+    let cache = cache::folder(|name| std::env::var_os(name));
     toolkit::cuda_path(best, &cache).map_err(|error| Explained {
         problem: "the folder of links to CUDA's headers cannot be made".to_owned(),
         detail: format!("`{}`: {error}", cache.display()),
@@ -241,22 +248,6 @@ fn require_memory(gpu: u16, name: &str) -> Result<Arc<CudaContext>, Explained> {
         ),
         hint: "`nvidia-smi` shows who uses it; another can be chosen with `--gpu N`".to_owned(),
     })
-}
-
-/// Has compiled kernels, and which of several was measured to be the fastest, kept from run to run.
-///
-/// A `cubecl.toml` of the user's may choose another folder.
-#[cfg(feature = "cuda")]
-fn keep_kernels(folder: PathBuf) {
-    let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
-    config.compilation.cache = true;
-    if matches!(config.environment.path, CacheConfig::Target) {
-        config.environment.path = CacheConfig::Directory(folder);
-    }
-    // Too late only if something has asked for the configuration, which nothing does before here.
-    if !CubeClRuntimeConfig::try_set(config) {
-        tracing::warn!("compiled kernels are not kept: the configuration was read too early");
-    }
 }
 
 fn install_hint() -> String {

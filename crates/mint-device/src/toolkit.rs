@@ -121,13 +121,6 @@ pub fn cuda_path(folders: &[PathBuf], cache: &Path) -> io::Result<PathBuf> {
     Ok(root)
 }
 
-/// Where the folder for links may be.
-pub fn cache(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
-    let home = || Some(PathBuf::from(variable("HOME")?).join(".cache"));
-    let cache = variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
-    cache.unwrap_or_else(std::env::temp_dir).join("mint")
-}
-
 /// The two folders below `CUDA_PATH` that are looked into.
 fn include_folders(root: &Path) -> [PathBuf; 2] {
     [root.join("include"), root.join("include/cccl")]
@@ -243,12 +236,6 @@ mod tests {
         let variable = |name: &str| (name == "PATH").then(|| root.path().join("bin").into());
         let packages = root.path().join("lib/python3.12/site-packages");
         assert!(Places::of(variable).folders.contains(&packages));
-    }
-
-    #[test]
-    fn links_are_kept_with_other_caches() {
-        let home = |name: &str| (name == "HOME").then(|| OsString::from("/home/me"));
-        assert_eq!(cache(home), PathBuf::from("/home/me/.cache/mint"));
     }
 
     #[test]

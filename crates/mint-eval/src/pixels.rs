@@ -18,8 +18,11 @@ pub fn view_tensor(views: Views, normalization: &Normalization, device: &Device)
             Tensor::from_data(TensorData::new(samples, shape), device)
         }
         ViewPixels::Rgb8(samples) => {
-            let data = TensorData::new(samples, shape);
-            let samples: Tensor<4, Int> = Tensor::from_data(data, (device, DType::U8));
+            let samples = if device.supports_dtype(DType::U8) {
+                Tensor::from_data(TensorData::new(samples, shape), (device, DType::U8))
+            } else {
+                in_words(&samples, device).reshape(shape)
+            };
             let channels =
                 |values: [f32; 3]| Tensor::<1>::from_floats(values, device).reshape([1, 3, 1, 1]);
             let scaled = samples.float() / 255.0;
@@ -28,9 +31,39 @@ pub fn view_tensor(views: Views, normalization: &Normalization, device: &Device)
     }
 }
 
+/// Samples for a device whose smallest whole numbers have 32 bits: uploaded four to a word, and
+/// taken apart there. Shape: `[sample]`.
+fn in_words(samples: &[u8], device: &Device) -> Tensor<1, Int> {
+    let word = |four: &[u8]| {
+        let mut bytes = [0; 4];
+        bytes[..four.len()].copy_from_slice(four);
+        i32::from_le_bytes(bytes)
+    };
+    let words: Vec<i32> = samples.chunks(4).map(word).collect();
+    let count = words.len();
+    let words = TensorData::new(words, [count]);
+    let words: Tensor<1, Int> = Tensor::from_data(words, (device, DType::I32));
+    let byte = |place| words.clone().bitwise_right_shift_scalar(8 * place).bitwise_and_scalar(0xFF);
+    Tensor::stack::<2>((0..4).map(byte).collect(), 1).reshape([4 * count]).narrow(
+        0,
+        0,
+        samples.len(),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn samples_in_words_are_the_samples() {
+        for count in [255, 256, 257] {
+            let samples: Vec<u8> = (0..count).map(|index| (index * 7) as u8).collect();
+            let found = in_words(&samples, &Device::flex()).into_data();
+            let found = found.try_into_vec_as::<i64>().expect("whole numbers");
+            assert!(found.into_iter().eq(samples.into_iter().map(i64::from)));
+        }
+    }
 
     #[test]
     fn the_device_normalises_to_the_same_bits() {

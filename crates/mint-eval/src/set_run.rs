@@ -140,6 +140,10 @@ impl<'a> SetRun<'a> {
             let zero_shot = zero_shot
                 .read()
                 .map_err(|source| EvalError::of_image(MethodId::Clip, set, index, source))?;
+            if let Some(failure) = self.observer.device_failure() {
+                let place = EvalError::place(set, index);
+                return Err(EvalError::Device { place, failure });
+            }
             let zero_shot_top1 = ranking(&zero_shot.scores, 1)[0];
             for ((outcome, seconds), tally) in results.into_iter().zip(tallies.iter_mut()) {
                 let classified = Classified { outcome, zero_shot_top1, seconds };

@@ -7,6 +7,7 @@
 
 mod agreement;
 mod args;
+mod odd_shapes;
 mod peer;
 mod speed;
 mod subject;
@@ -18,9 +19,13 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Parser;
 use mint_clip::Precision;
-use mint_device::{Chosen, Compute};
+use mint_device::{Chosen, Compute, FailureWatch};
 use mint_eval::{Host, MethodId, Versions};
 use serde_json::{Value, json};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::Options;
 use crate::subject::Subject;
@@ -30,6 +35,7 @@ use crate::subject::Subject;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    tracing_subscriber::registry().with(FailureWatch.with_filter(LevelFilter::WARN)).init();
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -87,6 +93,14 @@ fn run(args: &Options) -> anyhow::Result<()> {
         report.add("agreement", agreements.clone().into())?;
     }
     drop(reference);
+    let mut odd = Vec::new();
+    for &precision in &plan.precisions {
+        for shape in odd_shapes::compare(&subject, &open(precision)?, precision)? {
+            agrees &= shape.agrees();
+            odd.push(serde_json::to_value(shape)?);
+        }
+        report.add("odd_shapes", odd.clone().into())?;
+    }
 
     let mut speeds = Vec::new();
     for &precision in &plan.precisions {
@@ -131,8 +145,11 @@ impl<'a> Report<'a> {
         Self { args, value, tables: String::new() }
     }
 
-    /// Adds a part and writes everything.
+    /// Adds a part and writes everything; an error if the device failed meanwhile.
     fn add(&mut self, name: &str, part: Value) -> anyhow::Result<()> {
+        if let Some(failure) = mint_device::failure() {
+            anyhow::bail!("the device failed: {failure}");
+        }
         self.value[name] = part;
         self.tables = tables::draw(&self.value);
         let write = |name: &str, text: &str| {

@@ -73,6 +73,18 @@ impl Subject {
         Ok(self.checkpoint.load(&Device::flex(), Lanes::per_core())?)
     }
 
+    /// The first blocks of the model on the CPU, in single precision, and on the device.
+    pub fn first_blocks(
+        &self,
+        compute: &Compute,
+        precision: Precision,
+    ) -> anyhow::Result<[Clip; 2]> {
+        let first = self.checkpoint.first_blocks(2);
+        let device = first.load(&compute.device, compute.lanes.clone())?;
+        let cpu = first.load(&Device::flex(), Lanes::per_core())?;
+        Ok([cpu, device.with_precision(precision)])
+    }
+
     /// Makes views of photographs.
     pub fn view_config(&self) -> ViewConfig {
         self.view_config

@@ -11,6 +11,7 @@ pub fn draw(report: &Value) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "\n{card}; {} views; seed {}", report["views"], report["seed"]);
     agreement(&mut text, &report["agreement"]);
+    odd_shapes(&mut text, &report["odd_shapes"]);
     stages(&mut text, report);
     speed(&mut text, report);
     text
@@ -56,6 +57,23 @@ fn agreement(text: &mut String, agreements: &Value) {
                 if of["same_class"] == true { "yes" } else { "no" },
             );
         }
+    }
+}
+
+fn odd_shapes(text: &mut String, shapes: &Value) {
+    if !shapes.is_array() {
+        return;
+    }
+    text.push_str("\n## Odd shapes, the first blocks beside the CPU\n\n");
+    text.push_str("| precision | views | classes | agrees |\n| --- | --- | --- | --- |\n");
+    for shape in list(shapes) {
+        let agrees = shape["problem"].as_str().unwrap_or("yes");
+        let precision = name(&shape["precision"]);
+        let _ = writeln!(
+            text,
+            "| {precision} | {} | {} | {agrees} |",
+            shape["views"], shape["classes"]
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod text_terms;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use mint_clip::normalize;
 use mint_fixtures::{class_names, integers, small_clip, tensor, views};
 use mint_golden::{Bound, Recording, assert_close};
@@ -92,7 +92,7 @@ fn weights_and_directions_are_the_sets_unless_set() {
 #[test]
 fn each_text_is_drawn_to_its_nearest_one_and_the_first_of_equals() {
     let rows = |rows: &[[f32; 2]]| {
-        let rows = Tensor::<1>::from_floats(rows.concat().as_slice(), &Device::flex());
+        let rows = Tensor::<1>::from_floats(rows.concat().as_slice(), &mint_fixtures::device());
         rows.reshape([-1, 2])
     };
     let (zero, one) = (0.0, 1.0);

@@ -1,6 +1,6 @@
 //! BoostAdapter against its official code. Recorded in `mint-golden/data/boostadapter.safetensors`.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use mint_clip::{Clip, normalize};
 use mint_fixtures::{class_names, small_clip, tensor, values, views};
 use mint_golden::{Bound, Recording, assert_close};
@@ -78,7 +78,8 @@ fn check(tag: &str, boosting: &Boosting) {
     let mut queries = Vec::new();
     for image in 0..n_images {
         let rows = all[image * n_views * width..][..n_views * width].to_vec();
-        let rows = Tensor::from_data(TensorData::new(rows, [n_views, width]), &Device::flex());
+        let rows =
+            Tensor::from_data(TensorData::new(rows, [n_views, width]), &mint_fixtures::device());
         let embeddings: Tensor<2> = normalize(rows);
         let rows: Vec<Vec<f32>> =
             values(embeddings.clone()).chunks(width).map(<[f32]>::to_vec).collect();
@@ -223,7 +224,7 @@ fn a_stream_goes_on_from_its_saved_memory_and_starts_anew_with_a_set() {
         let memory = first.remembers().expect("a memory").save().expect("it can be saved");
         let mut second = new();
         let remembers = second.remembers().expect("a memory");
-        remembers.restore(&memory, &Device::flex()).expect("it fits");
+        remembers.restore(&memory, &mint_fixtures::device()).expect("it fits");
         (3..5).for_each(|image| {
             assert_eq!(scores(&clip, &mut second, set, image), expected[image]);
         });
@@ -248,7 +249,7 @@ fn boosting_needs_enough_views_and_caches_need_the_same_classes() {
     let message = method.classify(&few, &of(1)).expect_err("other classes").to_string();
     assert_eq!(message, "BoostAdapter's caches are of 12 classes and the test set has 3");
     let remembers = method.remembers().expect("a memory");
-    assert!(remembers.restore(&Memory::default(), &Device::flex()).is_err());
+    assert!(remembers.restore(&Memory::default(), &mint_fixtures::device()).is_err());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Images that are classified together.
 
-use mint_clip::burn::tensor::{Device, Distribution, Tensor};
+use mint_clip::burn::tensor::{Distribution, Tensor};
 use mint_fixtures::small_clip;
 use mint_tuner::{ClassSet, ImageViews, Method, ZeroShot};
 
@@ -10,7 +10,7 @@ fn the_logits_of_an_image_do_not_depend_on_its_company() {
     let tokenizer = clip.tokenizer();
     let random = Distribution::Normal(0.0, 1.0);
     let shape = [140, clip.config.embed_dim];
-    let embeddings = Tensor::<2>::random(shape, random, &Device::flex());
+    let embeddings = Tensor::<2>::random(shape, random, &mint_fixtures::device());
     for n_classes in [2, 3, 40] {
         let names: Vec<String> = (0..n_classes).map(|class| format!("thing {class}")).collect();
         let classes = ClassSet::new(&clip, &tokenizer, &names);

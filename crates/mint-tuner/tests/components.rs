@@ -1,6 +1,6 @@
 //! Parts of the method against recorded numbers.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use mint_fixtures::{integers, tensor, values};
 use mint_golden::{Bound, Recording, assert_close, json};
 use mint_tuner::confidence::{confident_views, entropies};
@@ -93,7 +93,7 @@ fn of_equal_values_the_lowest_index_comes_first() {
 #[test]
 fn adamw_follows_pytorchs_over_a_reset() {
     let recording = Recording::open("adamw");
-    let device = Device::flex();
+    let device = mint_fixtures::device();
     let start = |name: &str| tensor::<1>(&recording, &format!("{name}.init"));
     let mut parameters = [start("p0"), start("p1")];
     let fresh = || std::array::from_fn(|_| TensorOptimizer::<1>::new(&OptimizerConfig::default()));

@@ -2,7 +2,7 @@
 
 mod text_terms;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use mint_clip::Clip;
 use mint_fixtures::{class_names, small_clip, tensor, values, views};
 use mint_golden::{Bound, Recording, assert_close};
@@ -65,13 +65,13 @@ fn weights_are_the_sets_unless_set() {
 #[test]
 fn texts_that_are_alone_or_equal_have_no_gradient() {
     for rows in [vec![[0.6, 0.8]], vec![[0.6, 0.8]; 2]] {
-        let rows = Tensor::<1>::from_floats(rows.concat().as_slice(), &Device::flex());
+        let rows = Tensor::<1>::from_floats(rows.concat().as_slice(), &mint_fixtures::device());
         let (value, gradient) = differentiated(dispersion, rows.reshape([-1, 2]));
         assert!(value < 1e-11, "{value}");
         assert!(gradient.iter().all(|&value| value == 0.0), "{gradient:?}");
     }
     // Two texts at right angles are half a diagonal from their mean.
-    let rows = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0]], &Device::flex());
+    let rows = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0]], &mint_fixtures::device());
     let (value, gradient) = differentiated(dispersion, rows);
     assert_close("value", &[value], &[0.5f32.sqrt()], Bound::OPERATION);
     let slope = -0.125f32.sqrt();

@@ -1,6 +1,6 @@
 //! DOTA against its official code. Recorded in `mint-golden/data/dota.safetensors`.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use mint_clip::{Clip, normalize, scaled_cosines};
 use mint_fixtures::{class_names, integers, small_clip, tensor, values, views};
 use mint_golden::{Bound, Recording, assert_close};
@@ -51,7 +51,7 @@ fn images(recording: &Recording, tag: &str) -> Vec<ChosenViews> {
     let image = |image: usize| {
         let rows = features[image * n_views * width..][..n_views * width].to_vec();
         let rows = TensorData::new(rows, [n_views, width]);
-        let embeddings = Tensor::<2>::from_data(rows, &Device::flex());
+        let embeddings = Tensor::<2>::from_data(rows, &mint_fixtures::device());
         let logits = scaled_cosines(embeddings.clone(), texts.clone(), 100.0);
         let name = format!("{tag}.img{image}.selected_idx");
         let expected = recording.integers(&name);
@@ -169,7 +169,7 @@ fn a_stream_goes_on_from_its_saved_memory_and_starts_anew_with_a_set() {
         // What it has seen before does not matter.
         scores(&clip, &mut second, set, 4);
         let remembers = second.remembers().expect("a memory");
-        remembers.restore(&memory, &Device::flex()).expect("it fits");
+        remembers.restore(&memory, &mint_fixtures::device()).expect("it fits");
         assert_eq!(remembers.save().expect("it can be saved"), memory);
         (3..5).for_each(|image| {
             assert_eq!(scores(&clip, &mut second, set, image), expected[image]);
@@ -247,7 +247,7 @@ fn damaged_memories_are_refused() {
             None => tensors.remove(name),
         };
         let remembers = method.remembers().expect("a memory");
-        let damaged = remembers.restore(&Memory::new(tensors), &Device::flex());
+        let damaged = remembers.restore(&Memory::new(tensors), &mint_fixtures::device());
         assert!(damaged.is_err(), "{name}");
         assert_eq!(remembers.save().expect("it can be saved"), memory, "it is left alone");
     };
@@ -280,7 +280,9 @@ fn numbers_that_are_not_finite_are_no_answer() {
     let length = tensors["means"].num_elements();
     tensors.insert("means".to_owned(), TensorData::new(vec![1e30f32; length], [length]));
     let remembers = method.remembers().expect("a memory");
-    remembers.restore(&Memory::new(tensors), &Device::flex()).expect("these numbers are finite");
+    remembers
+        .restore(&Memory::new(tensors), &mint_fixtures::device())
+        .expect("these numbers are finite");
     let answer = method.classify(&classes, &ImageViews::new(&clip, views(1)));
     assert!(matches!(answer, Err(MethodError::NotFinite)));
 }

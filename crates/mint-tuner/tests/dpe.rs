@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use burn::tensor::{Device, TensorData};
+use burn::tensor::TensorData;
 use mint_clip::Clip;
 use mint_fixtures::{class_names, integers, small_clip, tensor, values, views};
 use mint_golden::{Bound, Recording, assert_close, assert_within};
@@ -268,7 +268,7 @@ fn a_stream_goes_on_from_its_saved_memory_and_starts_anew_with_a_set() {
         let memory = first.remembers().expect("a memory").save().expect("it can be saved");
         let mut second = new(config());
         let remembers = second.remembers().expect("a memory");
-        remembers.restore(&memory, &Device::flex()).expect("it fits");
+        remembers.restore(&memory, &mint_fixtures::device()).expect("it fits");
         assert_eq!(remembers.save().expect("it can be saved"), memory);
         (rested..5).for_each(|image| assert_eq!(run(&mut second, image), expected[image]));
         whole.next_test_set();
@@ -290,7 +290,7 @@ fn damaged_and_foreign_memories_are_refused() {
     broken[0] = f32::NAN;
     let refuse = |method: &mut Dpe, tensors: BTreeMap<String, TensorData>| {
         let remembers = method.remembers().expect("a memory");
-        let error = remembers.restore(&Memory::new(tensors), &Device::flex());
+        let error = remembers.restore(&Memory::new(tensors), &mint_fixtures::device());
         assert!(matches!(error, Err(MethodError::Memory(_))), "{error:?}");
     };
     for (name, value) in [
@@ -428,5 +428,5 @@ fn numbers_that_are_not_finite_are_an_error_and_one_class_is_not() {
     method.classify(&alone, &ImageViews::new(&clip, views(0))).expect("one class is enough");
     let remembers = method.remembers().expect("a memory");
     let memory = remembers.save().expect("it can be saved");
-    remembers.restore(&memory, &Device::flex()).expect("it is whole");
+    remembers.restore(&memory, &mint_fixtures::device()).expect("it is whole");
 }

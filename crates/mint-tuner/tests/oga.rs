@@ -1,6 +1,6 @@
 //! OGA against its official code. Recorded in `mint-golden/data/oga.safetensors`.
 
-use burn::tensor::{Device, TensorData};
+use burn::tensor::TensorData;
 use mint_clip::Clip;
 use mint_fixtures::{class_names, small_clip, values, views};
 use mint_golden::{Bound, Recording, assert_close};
@@ -178,7 +178,7 @@ fn a_stream_goes_on_from_its_saved_memory_and_starts_anew_with_a_set() {
         // What it has seen before does not matter.
         scores(&clip, &mut second, 4);
         let remembers = second.remembers().expect("a memory");
-        remembers.restore(&memory, &Device::flex()).expect("it fits");
+        remembers.restore(&memory, &mint_fixtures::device()).expect("it fits");
         assert_eq!(saved(&mut second), memory);
         for place in 5..8 {
             assert_eq!(scores(&clip, &mut second, images[place]), expected[place]);
@@ -221,13 +221,18 @@ fn other_classes_and_damaged_memories_are_refused() {
     let wide = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
     assert!(stored.classify_batch(&three_slots(), 100.0, 3, &wide, &wide).is_err());
     let remembers = method.remembers().expect("a memory");
-    assert!(remembers.restore(&Memory::default(), &Device::flex()).is_err());
+    assert!(remembers.restore(&Memory::default(), &mint_fixtures::device()).is_err());
     for name in memory.tensors().keys() {
         let mut tensors = memory.tensors().clone();
         tensors.remove(name);
-        assert!(remembers.restore(&Memory::new(tensors.clone()), &Device::flex()).is_err());
+        assert!(
+            remembers.restore(&Memory::new(tensors.clone()), &mint_fixtures::device()).is_err()
+        );
         tensors.insert(name.clone(), TensorData::new(vec![-1i64], [1]));
-        assert!(remembers.restore(&Memory::new(tensors), &Device::flex()).is_err(), "{name}");
+        assert!(
+            remembers.restore(&Memory::new(tensors), &mint_fixtures::device()).is_err(),
+            "{name}"
+        );
     }
     assert_eq!(saved(&mut method), memory, "it is left alone");
 }
@@ -244,7 +249,7 @@ fn numbers_that_are_not_finite_are_no_answer() {
     for slots in [2, 3] {
         let config = OgaConfig { slots, ..OgaConfig::default() };
         let memory = Memory::new(tensors.clone());
-        stored.restore(&memory, &Device::flex()).expect("these numbers are finite");
+        stored.restore(&memory, &mint_fixtures::device()).expect("these numbers are finite");
         let answers = stored.classify_batch(&config, 10.0, 2, &texts, &[0.8, 0.6]);
         assert!(matches!(answers, Err(MethodError::NotFinite)), "{answers:?}");
     }

@@ -1,6 +1,5 @@
 //! OnZeta against its official code. Recorded in `mint-golden/data/onzeta.safetensors`.
 
-use burn::tensor::Device;
 use mint_clip::Clip;
 use mint_fixtures::{class_names, small_clip, views};
 use mint_golden::{Bound, Recording, assert_close};
@@ -86,7 +85,7 @@ fn a_stream_goes_on_from_its_saved_memory_and_starts_anew_with_a_set() {
     let memory = first.remembers().expect("a memory").save().expect("it can be saved");
     let mut second = new();
     let remembers = second.remembers().expect("a memory");
-    remembers.restore(&memory, &Device::flex()).expect("it fits");
+    remembers.restore(&memory, &mint_fixtures::device()).expect("it fits");
     (2..4)
         .for_each(|image| assert_eq!(scores(&clip, &mut second, &classes, image), expected[image]));
     let total: f32 = expected[3].iter().map(|score| score.exp()).sum();

@@ -1,6 +1,6 @@
 //! TPT, ZERO and MTA against recordings of their official implementations.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use mint_clip::{Clip, normalize};
 use mint_fixtures::{class_names, small_clip, tensor, values, views};
 use mint_golden::{AdamwReplay, Bound, Recording, assert_close, assert_within};
@@ -79,7 +79,7 @@ fn tpt_matches_step_by_step() {
 fn zero_votes(cosines: &[f32], n_classes: usize, gamma: f64) -> Vec<f32> {
     let n_views = cosines.len() / n_classes;
     let data = TensorData::new(cosines.to_vec(), [n_views, n_classes]);
-    let logits = Tensor::<2>::from_data(data, &Device::flex()) * 100.0;
+    let logits = Tensor::<2>::from_data(data, &mint_fixtures::device()) * 100.0;
     let entropies = values(entropies(logits.clone()));
     votes(&values(logits), n_classes, &entropies, share(gamma).count(n_views).unwrap_or(0))
 }
@@ -178,7 +178,8 @@ fn mta_finds_the_recorded_modes() {
         assert_close(&what, &found.bandwidths, &floats("bandwidth"), Bound::OPERATION);
         assert_close(&what, &found.inlierness, &floats("y"), MEAN_SHIFT);
         assert_close(&what, &found.mode, &floats("mode"), MEAN_SHIFT);
-        let mode = Tensor::<1>::from_floats(found.mode.as_slice(), &Device::flex()).unsqueeze();
+        let mode =
+            Tensor::<1>::from_floats(found.mode.as_slice(), &mint_fixtures::device()).unsqueeze();
         let output = values(clip.logits(mode, texts.clone()));
         assert_close(&what, &output, &floats("output"), Bound::LOGITS);
     }
@@ -207,7 +208,8 @@ fn mta_finds_the_modes_of_synthetic_views() {
         assert_close(&what, &found.bandwidths, &recording.floats(&at("bandwidth")), Bound::COSINE);
         assert_close(&what, &found.inlierness, &recording.floats(&at("y")), MEAN_SHIFT_OF_LOGITS);
         assert_close(&what, &found.mode, &recording.floats(&at("mode")), MEAN_SHIFT_OF_LOGITS);
-        let mode = Tensor::<1>::from_floats(found.mode.as_slice(), &Device::flex()).unsqueeze();
+        let mode =
+            Tensor::<1>::from_floats(found.mode.as_slice(), &mint_fixtures::device()).unsqueeze();
         let output = values(mode.matmul(texts.transpose()) * 100.0);
         assert_close(&what, &output, &recording.floats(&at("output")), Bound::LOGITS);
     }
@@ -266,7 +268,7 @@ fn methods_give_what_their_parts_give() {
         let rows = normalize(embeddings.clone());
         let affinity = values(affinity(logits(embeddings)));
         let found = find_mode(&config, &values(rows), &affinity, 16).expect("enough views");
-        let mode = Tensor::<1>::from_floats(found.mode.as_slice(), &Device::flex());
+        let mode = Tensor::<1>::from_floats(found.mode.as_slice(), &mint_fixtures::device());
         values(logits(mode.unsqueeze()))
     });
     check("mta", scores(&clip, &mut Mta::new(config.clone(), ClassTexts::default())), parts);

@@ -86,8 +86,8 @@ fn without_steps_mint_still_inserts_prompts() {
 
 #[test]
 fn usage_factors_follow_their_formulas() {
-    let keys = Tensor::<2>::ones([3, 4], &burn::tensor::Device::flex());
-    let prompts = Tensor::<3>::ones([3, 2, 4], &burn::tensor::Device::flex());
+    let keys = Tensor::<2>::ones([3, 4], &mint_fixtures::device());
+    let prompts = Tensor::<3>::ones([3, 2, 4], &mint_fixtures::device());
     let mut bank = MemoryBank::new(keys, prompts);
     let factors =
         |scaling: UsageScaling, bank: &MemoryBank, views| scaling.factors(bank, views).map(values);

@@ -1,6 +1,6 @@
 //! VTE and TDA against PyTorch. Recorded by `mint-golden/generate/views.py`.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use mint_clip::Clip;
 use mint_fixtures::{class_names, small_clip, tensor, values, views};
 use mint_golden::{Bound, Recording, assert_close};
@@ -57,7 +57,7 @@ fn tdas_caches_fill_and_replace_as_in_pytorch() {
     for image in 0..n_images {
         let rows = features[image * n_views * width..][..n_views * width].to_vec();
         let rows = TensorData::new(rows, [n_views, width]);
-        let embeddings = Tensor::<2>::from_data(rows, &Device::flex());
+        let embeddings = Tensor::<2>::from_data(rows, &mint_fixtures::device());
         let logits = embeddings.clone().matmul(texts.clone().transpose()) * scale;
         let logits = ViewLogits { entropies: entropies(logits.clone()), logits };
         let sighting = Sighting::new(&config, embeddings, logits).expect("views are chosen");

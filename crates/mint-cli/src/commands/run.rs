@@ -14,6 +14,7 @@ use mint_eval::{
     Host, Meter, MethodId, Record, Row, RunConfig, RunInfo, Stages, TestSetInfo, Versions,
 };
 use mint_report::{TableStyle, table};
+use mint_tuner::TEMPLATE;
 
 use crate::args::{RunArgs, TableFormat};
 use crate::demo;
@@ -66,6 +67,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let model = Model::load(source, &args.model, config.precision)?;
     let loading = loading.elapsed().as_secs_f64();
     let methods = model.methods(&config)?;
+    for set in &sets {
+        let template = set.test_set.map_or(TEMPLATE, |test_set| test_set.template());
+        model.prove_device(&config, &methods, &set.class_names, template)?;
+    }
     let cache = cache(args, &mut config, &model, &methods)?;
     let mut evaluation = Evaluation::new(&model.clip, &model.tokenizer, &config, methods);
     if let Some(cache) = cache {

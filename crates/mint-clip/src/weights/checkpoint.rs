@@ -26,7 +26,7 @@ pub const PUBLISHED_LOGIT_SCALE: f32 = 100.0;
 /// One or two weight files whose tensors were recognised as CLIP's.
 ///
 /// Nothing but descriptions was read; the numbers are read when a tower is built.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Checkpoint {
     files: Vec<(PathBuf, Format)>,
     layout: Layout,
@@ -129,6 +129,16 @@ impl Checkpoint {
         };
         let (preprocessing, logit_scale) = (stated.preprocessing, options.logit_scale);
         Ok(Self { files, layout, tensors, activation, preprocessing, logit_scale, dimensions })
+    }
+
+    /// The model with the first `blocks` blocks of each tower alone: all shapes of the whole model,
+    /// in a part of its time.
+    pub fn first_blocks(&self, blocks: usize) -> Self {
+        let mut first = self.clone();
+        let Dimensions { vision, text, .. } = &mut first.dimensions;
+        vision.iter_mut().for_each(|vision| vision.layers = vision.layers.min(blocks));
+        text.iter_mut().for_each(|text| text.layers = text.layers.min(blocks));
+        first
     }
 
     /// The files, and what they are.

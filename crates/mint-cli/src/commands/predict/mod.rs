@@ -81,6 +81,8 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         _ => Model::load(source, &args.model, config.precision)?,
     };
     let mut methods = model.methods(&config)?;
+    let template = config.template.as_deref().unwrap_or(TEMPLATE);
+    model.prove_device(&config, &methods, class_names, template)?;
     let cache = open_cache(args, &mut config, &model, &methods);
 
     let texts = Phase::start(format!("texts of the {} classes", class_names.len()));

@@ -1,5 +1,6 @@
 //! What became of each picture, told as soon as it is known.
 
+use anyhow::{Context, bail};
 use mint_datasets::ImageSet;
 use mint_eval::{LoadError, RunConfig};
 use mint_tuner::{MethodError, Outcome};
@@ -36,14 +37,23 @@ impl<'a> Told<'a> {
     ///
     /// # Errors
     ///
-    /// If it cannot be written.
+    /// If it cannot be written, or the device failed meanwhile.
     pub fn add(
         &mut self,
         index: usize,
         outcomes: Result<Vec<Result<Outcome, MethodError>>, LoadError>,
     ) -> anyhow::Result<()> {
         let path = &*self.set.images[index].path;
+        if let Some(failure) = mint_device::failure() {
+            bail!("the device failed on `{}`: {failure}", shown(path));
+        }
         let rows: Vec<Row<'a>> = match outcomes {
+            // A device that fails on one picture does so on the next.
+            Ok(mut outcomes) if outcomes.iter().any(is_lost) => {
+                let lost = outcomes.swap_remove(outcomes.iter().position(is_lost).unwrap_or(0));
+                let what = format!("the device failed on `{}`", shown(path));
+                return Err(lost.expect_err("it is lost")).context(what);
+            }
             Err(cause) => {
                 let text = cause.with_causes();
                 self.progress.suspend(|| error(&cause.into()));
@@ -90,4 +100,8 @@ impl<'a> Told<'a> {
         self.results.finish()?;
         Ok((self.failed, self.progress.done()))
     }
+}
+
+fn is_lost(outcome: &Result<Outcome, MethodError>) -> bool {
+    matches!(outcome, Err(MethodError::Device(_)))
 }
