@@ -22,6 +22,9 @@ const DRIVERS: [(&str, bool); 3] = [
     ("/usr/share/vulkan/icd.d/lvp_icd.aarch64.json", false),
     ("/usr/lib/chromium/vk_swiftshader_icd.json", true),
 ];
+/// Tests of mint-tuner that compare whole methods with the official code's numbers.
+const RECORDINGS: [&str; 5] =
+    ["sequence", "other_methods", "sar", "training_free", "trained_prompts"];
 const SETS: [&str; 5] = ["demo-I", "demo-A", "demo-V", "demo-R", "demo-K"];
 
 #[derive(Debug, Args)]
@@ -55,6 +58,11 @@ pub fn run(args: &CheckDevicesArgs) -> anyhow::Result<()> {
     }
     let out = &args.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make `{}`", out.display()))?;
+    let cache = out.join("cache");
+    if cache.exists() {
+        fs::remove_dir_all(&cache)
+            .with_context(|| format!("cannot remove `{}`", cache.display()))?;
+    }
     let program = build("mint-cli", "wgpu", &out.join("mint-cli"))?;
     let check = match args.demo_only {
         true => None,
@@ -66,10 +74,16 @@ pub fn run(args: &CheckDevicesArgs) -> anyhow::Result<()> {
         let name = driver.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let on_device = demo(&program, args, &name, Some(driver))?;
         println!("{}", beside(&on_cpu, &on_device)?);
+        let again = demo(&program, args, &name, Some(driver))?;
+        ensure!(again == on_device, "with the kernels that were kept, the answers are others");
+        println!("a second run, with the kernels that were kept: the same answers\n");
         let Some(check) = &check else { continue };
-        println!("the recordings of the official code:");
+        println!("the recordings of the official code, and a task that fails:");
         let tests = ["test", "--package", "mint-tuner", "--features", "mint-fixtures/wgpu"];
-        succeed(on(driver, cargo().args(tests).arg("--tests")))?;
+        let recordings = RECORDINGS.map(|name| ["--test", name]).concat();
+        succeed(on(driver, cargo().args(tests).args(recordings)))?;
+        let failing = ["test", "--package", "mint-device", "--features", "wgpu", "--tests"];
+        succeed(on(driver, cargo().args(failing)))?;
         println!("towers, gradients and adaptations:");
         let tiny = ["--backend", "wgpu", "--precision", "f32", "--tiny", "--views", "16"];
         let short = ["--classes", "20", "--seconds", "0.1", "--python", "none", "--out"];
@@ -93,9 +107,9 @@ fn build(package: &str, feature: &str, kept: &Path) -> anyhow::Result<PathBuf> {
     Ok(kept.to_owned())
 }
 
-/// A command that finds this driver alone. Few kernels are tried: on a processor each takes long.
+/// A command that finds this driver alone.
 fn on<'a>(driver: &Path, command: &'a mut Command) -> &'a mut Command {
-    command.env("VK_ICD_FILENAMES", driver).env("CUBECL_AUTOTUNE_LEVEL", "minimal")
+    command.env("VK_ICD_FILENAMES", driver)
 }
 
 /// What each method says about each image of each file of its record: the class with its score.
@@ -119,6 +133,8 @@ fn demo(
         .arg(&record)
         .args(["--limit", &args.limit.to_string()])
         .args(["--backend", if driver.is_some() { "wgpu" } else { "cpu" }]);
+    // What is kept is that of this check: the first run begins with nothing.
+    command.env("XDG_CACHE_HOME", args.out.join("cache"));
     match driver {
         Some(driver) => succeed(on(driver, &mut command))?,
         None => succeed(&mut command)?,

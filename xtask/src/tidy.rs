@@ -16,7 +16,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("mint-datasets", &[]),
     ("mint-golden", &[]),
     ("mint-clip", &[]),
-    ("mint-fixtures", &["mint-clip", "mint-golden"]),
+    ("mint-fixtures", &["mint-clip", "mint-device", "mint-golden"]),
     ("mint-device", &["mint-clip"]),
     ("mint-tuner", &["mint-clip"]),
     ("mint-eval", &["mint-augment", "mint-clip", "mint-datasets", "mint-tuner"]),

@@ -4,7 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
-use cubecl_runtime::config::{CubeClRuntimeConfig, RuntimeConfig, cache::CacheConfig};
+use cubecl_runtime::config::autotune::AutotuneLevel;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use cubecl_runtime::config::cache::CacheConfig;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use cubecl_runtime::config::{CubeClRuntimeConfig, RuntimeConfig};
 
 /// The folder of everything that is kept.
 pub fn folder(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
@@ -35,16 +39,19 @@ pub fn crates() -> String {
 /// in a folder for this device with this driver and these versions of the crates, since what was
 /// right and fast for one need not be for another.
 ///
-/// A `cubecl.toml` of the user's may choose another folder.
+/// A `cubecl.toml` of the user's may choose another folder. `is_software`: a processor computes in
+/// the place of a GPU.
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
-pub fn keep_kernels(device: &str) {
+pub fn keep_kernels(device: &str, is_software: bool) {
     let of_device = file_name(&format!("{device} {}", crates()));
     let folder = folder(|name| std::env::var_os(name)).join("kernels").join(of_device);
     let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
     config.compilation.cache = true;
-    // Candidates are timed against each other. To stop at one that is near the device's peak, the
-    // peak would be measured with as much memory as can be had, which fails where others need some.
-    config.autotune.disable_short_circuit = true;
+    if is_software {
+        // Below this level, candidates are tried until one is near the device's peak, which is
+        // measured with more memory than such a device has.
+        config.autotune.level = AutotuneLevel::Full;
+    }
     if matches!(config.environment.path, CacheConfig::Target) {
         config.environment.path = CacheConfig::Directory(folder);
     }

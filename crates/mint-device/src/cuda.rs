@@ -46,7 +46,7 @@ pub fn open(gpu: u16) -> Result<Compute, Explained> {
     let ((major, minor), (nvrtc_major, nvrtc_minor)) = versions();
     let driver = format!("CUDA {major}.{minor} NVRTC {nvrtc_major}.{nvrtc_minor}");
     #[cfg(feature = "cuda")]
-    cache::keep_kernels(&format!("{name} {driver}"));
+    cache::keep_kernels(&format!("{name} {driver}"), false);
     // Kept until the device has a hold on the same context, which is then set up once only.
     let context = require_memory(gpu, &name)?;
     let device = Device::cuda(usize::from(gpu));

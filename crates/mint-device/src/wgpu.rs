@@ -25,10 +25,9 @@ pub fn open(gpu: Option<u16>) -> Result<Compute, Explained> {
         return Err(missing(position, &adapters));
     };
     let kind = kind(&adapters, position);
-    cache::keep_kernels(&format!(
-        "{} {:?} {} {}",
-        adapter.name, adapter.backend, adapter.driver, adapter.driver_info
-    ));
+    let driver = format!("{} {}", adapter.driver, adapter.driver_info);
+    let named = format!("{} {:?} {driver}", adapter.name, adapter.backend);
+    cache::keep_kernels(&named, !is_gpu(adapter));
     let device = open_kind(kind);
     probe::run(&device).map_err(|failure| Explained {
         problem: format!("the device {position} (`{}`) cannot be used", adapter.name),
@@ -47,8 +46,8 @@ pub fn open(gpu: Option<u16>) -> Result<Compute, Explained> {
     Ok(Compute {
         device,
         lanes: Lanes::inline(),
-        name: format!("wgpu:{position} ({}, {})", adapter.name, api(adapter)),
-        driver: format!("{} {}", adapter.driver, adapter.driver_info),
+        name: format!("wgpu:{position} ({}, {:?})", adapter.name, adapter.backend),
+        driver,
         has_tensor_cores: false,
         notes,
     })
@@ -118,10 +117,6 @@ fn kind(adapters: &[AdapterInfo], position: usize) -> DeviceKind {
         DeviceType::Cpu => DeviceKind::Cpu,
         DeviceType::Other => DeviceKind::DefaultDevice,
     }
-}
-
-fn api(adapter: &AdapterInfo) -> String {
-    format!("{:?}", adapter.backend)
 }
 
 fn missing(position: usize, adapters: &[AdapterInfo]) -> Explained {

@@ -19,7 +19,7 @@ use crate::lock::lock;
 use crate::memory_file;
 use crate::method_id::MethodId;
 use crate::methods::ConfiguredMethod;
-use crate::run_info::{Difference, hex, listed};
+use crate::record::run_info::{Difference, hex, listed};
 
 /// The form of the file.
 const FORMAT: u64 = 1;

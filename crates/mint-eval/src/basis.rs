@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::config::RunConfig;
 use crate::method_id::MethodId;
-use crate::run_info::{Difference, TrainedFiles, Versions, WeightsInfo, compare, compared};
+use crate::record::run_info::{Difference, TrainedFiles, Versions, WeightsInfo, compare, compared};
 
 /// What answers about pictures of the user's own depend on, besides the pictures.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::basis::Basis;
 use crate::fitted_limits::{Guess, LabelledFit};
 use crate::method_id::MethodId;
-use crate::run_info::{Difference, listed};
+use crate::record::run_info::{Difference, listed};
 use crate::write_whole::write_whole;
 
 /// The form of the file.

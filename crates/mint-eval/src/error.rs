@@ -10,7 +10,7 @@ use mint_tuner::MethodError;
 use crate::cache::CacheError;
 use crate::loader::LoadError;
 use crate::method_id::MethodId;
-use crate::run_info::{Difference, Versions, listed};
+use crate::record::run_info::{Difference, Versions, listed};
 use crate::session::SessionError;
 
 /// Why an evaluation stopped.

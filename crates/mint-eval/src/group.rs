@@ -4,7 +4,7 @@ use mint_clip::Clip;
 use mint_clip::burn::tensor::{Tensor, TensorData};
 use mint_tuner::ImageViews;
 
-use crate::kept_embeddings::{EntryName, KeptEmbeddings};
+use crate::cache::kept_embeddings::{EntryName, KeptEmbeddings};
 use crate::loader::{CacheUse, Input, Loaded};
 use crate::session::Session;
 

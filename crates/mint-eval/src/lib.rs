@@ -31,12 +31,8 @@ mod config;
 mod error;
 mod evaluate;
 mod export;
-mod file_index;
 mod fitted_limits;
 mod group;
-mod groups_on_disk;
-mod kept_embeddings;
-mod lines;
 mod loader;
 mod lock;
 mod loop_config;
@@ -47,21 +43,15 @@ mod method_texts;
 mod methods;
 mod metrics;
 mod open_world;
-mod packs;
-mod picture_cache;
 mod pictures;
 mod pixels;
 mod prompts;
 mod published;
 mod record;
-mod recorded_run;
-mod resume;
 mod row;
-mod run_info;
 mod session;
 mod set_run;
 mod tally;
-mod text_cache;
 mod texts;
 mod usage;
 mod views;
@@ -69,6 +59,9 @@ mod write_whole;
 
 pub use album::{Album, AlbumError, AlbumMemory};
 pub use basis::Basis;
+pub use cache::file_index::FileIndex;
+pub use cache::groups_on_disk::{GroupOnDisk, file_indices, is_pack, is_whole_pack, mend_pack};
+pub use cache::text_cache::TextCache;
 pub use cache::{CacheError, CacheGroup, EmbeddingCache};
 pub use calibration::{BINS, Bin, Calibration, brier, fitted_temperature, probabilities};
 pub use calibration_file::{CalibrationError, FittedAnswers, FittedMethod, FittedTo};
@@ -79,12 +72,9 @@ pub use config::{
 pub use error::{EvalError, RecordError};
 pub use evaluate::Evaluation;
 pub use export::{Export, ExportError, Start};
-pub use file_index::FileIndex;
 pub use fitted_limits::{
     Example, FitError, FittedTemperature, Guess, GuessRule, LabelledFit, Share, ThresholdRule,
 };
-pub use groups_on_disk::{GroupOnDisk, file_indices, is_pack, is_whole_pack, mend_pack};
-pub use lines::{RecordedClass, RecordedLine, RecordedResult};
 pub use loader::{LoadError, Loaded, Loader};
 pub use loop_config::{LoopConfig, Observer};
 pub use memory_summary::{Contents, Drift, Entries, MemorySummary, OfClass, Recalls};
@@ -100,16 +90,16 @@ pub use prompts::{
     read_class_text_lists, read_class_texts, read_descriptors,
 };
 pub use published::published_top1;
-pub use record::{EarlierRun, RUN_FILE, Record};
-pub use recorded_run::RecordedRun;
-pub use row::Row;
-pub use run_info::{
+pub use record::lines::{RecordedClass, RecordedLine, RecordedResult};
+pub use record::recorded_run::RecordedRun;
+pub use record::run_info::{
     Arguments, Difference, HashedFile, Host, RunInfo, TestSetInfo, TrainedFiles, Versions,
     WeightsInfo,
 };
+pub use record::{EarlierRun, RUN_FILE, Record};
+pub use row::Row;
 pub use session::{Explanation, Session, SessionError};
 pub use tally::recounted;
-pub use text_cache::TextCache;
 pub use texts::Texts;
 pub use usage::{Meter, Stages, Usage};
 pub use views::view_config;

@@ -12,8 +12,8 @@ use mint_datasets::{ImageError, ImageSet, Orientation};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use sha2::{Digest, Sha256};
 
-use crate::file_index::{FileIndex, Stamp};
-use crate::kept_embeddings::{Content, EntryName, KeptEmbeddings};
+use crate::cache::file_index::{FileIndex, Stamp};
+use crate::cache::kept_embeddings::{Content, EntryName, KeptEmbeddings};
 
 /// An image whose views could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -7,14 +7,14 @@ use mint_clip::WeightsError;
 use mint_datasets::ImageSet;
 use mint_tuner::{MethodError, Outcome, Pending};
 
+use crate::cache::file_index::FileIndex;
+use crate::cache::kept_embeddings::KeptEmbeddings;
+use crate::cache::picture_cache::PictureCache;
 use crate::cache::{CacheError, EmbeddingCache};
 use crate::config::RunConfig;
-use crate::file_index::FileIndex;
 use crate::group::Group;
-use crate::kept_embeddings::KeptEmbeddings;
 use crate::loader::{CacheUse, LoadError, Loaded, Loader, Naming, Work};
 use crate::loop_config::LoopConfig;
-use crate::picture_cache::PictureCache;
 use crate::session::Session;
 
 /// Pictures whose embeddings are known that are classified together.

@@ -7,8 +7,8 @@ use mint_tuner::{Outcome, ScoreKind};
 
 use crate::calibration::{Calibration, Temperature, brier, probabilities};
 use crate::error::RecordError;
-use crate::lines::{ImageLine, LineWriter, RecordedLine, ScoredClass};
 use crate::metrics::{Accuracy, ranking};
+use crate::record::lines::{ImageLine, LineWriter, RecordedLine, ScoredClass};
 use crate::row::Row;
 
 /// What is counted of a method, and where its lines go.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::run_info::Host;
+use crate::record::run_info::Host;
 
 /// Where Linux counts the energy of processor packages, which some systems let root alone read.
 const POWER: &str = "/sys/class/powercap";

@@ -27,26 +27,16 @@
 //!
 //! Nothing here knows about files, data sets or pixels: tensors in, numbers out.
 
-pub mod atpt;
-pub mod boostadapter;
 pub mod caches;
 mod class_set;
 mod class_texts;
-mod cocoop;
 pub mod confidence;
-pub mod ctpt;
-pub mod dota;
-pub mod dpe;
 mod error;
 mod image_views;
-mod maple;
 mod memory;
 mod method;
-mod mint;
-pub mod mta;
+mod methods;
 pub mod objective;
-pub mod oga;
-pub mod onzeta;
 mod optimizer;
 pub mod ordering;
 mod outcome;
@@ -54,53 +44,26 @@ mod pending;
 mod per_set;
 mod prompt_learner;
 mod proof;
-mod sar;
 mod settings;
-pub mod tda;
-pub mod tps;
-pub mod tpt;
 mod trace;
-mod vte;
-pub mod zero;
-mod zero_shot;
 
 pub use mint_clip::burn;
 
-pub use atpt::{AngleDirection, Atpt, AtptConfig};
-pub use boostadapter::{Boostadapter, BoostadapterConfig};
 pub use class_set::{CacheKey, ClassSet, KeptTexts, TextFeatures};
 pub use class_texts::{ClassTextLists, ClassTexts, Context, TEMPLATE, TextMeans};
-pub use cocoop::{Cocoop, CocoopPrompts};
 pub use confidence::{ConfidentShare, Uncertainty};
-pub use ctpt::{Ctpt, CtptConfig};
-pub use dota::{Dota, DotaConfig};
-pub use dpe::{Dpe, DpeConfig};
 pub use error::MethodError;
 pub use image_views::{ImageViews, ViewLogits};
-pub use maple::{CoupledPrompt, Maple, MaplePrompts};
 pub use memory::{Lifetime, Memory, Remembers};
 pub use method::{Method, ViewDemand};
-pub use mint::{
-    Adaptation, DistanceSign, MemoryBank, Mint, MintConfig, PROMPT_ROWS, Queries, Step, Usage,
-    UsageScaling,
-};
-pub use mta::{Mta, MtaConfig};
-pub use oga::{Oga, OgaConfig, OgaEstimator};
-pub use onzeta::{Onzeta, OnzetaConfig};
+pub use methods::*;
 pub use optimizer::{OptimizerConfig, TensorOptimizer};
 pub use outcome::{Outcome, ScoreKind, StepSummary};
 pub use pending::Pending;
 pub use per_set::LooksAt;
 pub use prompt_learner::PromptLearner;
 pub use proof::{Disproof, ProofShapes, Tolerance, prove};
-pub use sar::{NormObjective, NormTuning, NormUpdate, Sar, SarBatch, SarConfig, SarPrediction};
-pub use tda::{Tda, TdaConfig};
-pub use tps::{Tps, TpsConfig, TpsPrototypes};
-pub use tpt::{Tpt, TptConfig};
 pub use trace::{Recalled, Trace, ViewTrace};
-pub use vte::{Vte, VteConfig};
-pub use zero::{Zero, ZeroConfig};
-pub use zero_shot::ZeroShot;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -11,7 +11,7 @@ use mint_clip::{Clip, ContextPlaces, PassConfig, Precision, PromptSet, Tokenizer
 
 use crate::confidence::{confident_views, entropies};
 use crate::error::MethodError;
-use crate::mint::{MemoryBank, MintConfig, PROMPT_ROWS, Queries};
+use crate::methods::{MemoryBank, MintConfig, PROMPT_ROWS, Queries};
 use crate::objective::marginal_entropy;
 use crate::outcome::read_unchecked;
 

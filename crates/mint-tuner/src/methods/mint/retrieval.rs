@@ -4,7 +4,7 @@ use burn::tensor::{Int, Tensor};
 use mint_clip::normalize;
 use serde::{Deserialize, Serialize};
 
-use crate::mint::memory_bank::MemoryBank;
+use crate::methods::mint::memory_bank::MemoryBank;
 use crate::ordering::smallest_per_row;
 
 /// How usage counts scale the distances while adapting.

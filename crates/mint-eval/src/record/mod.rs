@@ -3,6 +3,11 @@
 //!
 //! One process at a time writes to it: it holds a lock that the system drops with the process.
 
+pub(crate) mod lines;
+pub(crate) mod recorded_run;
+pub(crate) mod resume;
+pub(crate) mod run_info;
+
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
@@ -12,10 +17,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::RecordError;
-use crate::lines::{LineWriter, RecordedLine, read_lines};
 use crate::lock;
+use crate::record::lines::{LineWriter, RecordedLine, read_lines};
+use crate::record::run_info::{RunInfo, Versions};
 use crate::row::Row;
-use crate::run_info::{RunInfo, Versions};
 use crate::usage::Usage;
 use crate::write_whole::write_whole;
 

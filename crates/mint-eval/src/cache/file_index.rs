@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
-use crate::kept_embeddings::Content;
-use crate::packs::{Key, Packs};
-use crate::run_info::{HashedFile, hex};
+use crate::cache::kept_embeddings::Content;
+use crate::cache::packs::{Key, Packs};
+use crate::record::run_info::{HashedFile, hex};
 
 /// A file that was changed so shortly before it was read may change once more and look the same:
 /// clocks of file systems are coarse.

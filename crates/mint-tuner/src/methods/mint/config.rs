@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::confidence::ConfidentShare;
 use crate::error::MethodError;
 use crate::memory::Lifetime;
-use crate::mint::retrieval::UsageScaling;
+use crate::methods::mint::retrieval::UsageScaling;
 use crate::optimizer::OptimizerConfig;
 use crate::settings;
 

@@ -5,10 +5,10 @@ use mint_datasets::ImageSet;
 use mint_tuner::{Lifetime, Remembers};
 
 use crate::error::{EvalError, RecordError};
-use crate::lines::{LineWriter, RecordedLine};
 use crate::memory_file::{self, SavedMemories};
 use crate::methods::ConfiguredMethod;
 use crate::record::Record;
+use crate::record::lines::{LineWriter, RecordedLine};
 use crate::tally::Tally;
 
 /// The lines that an interrupted run left, cut to what all methods have done and what the saved

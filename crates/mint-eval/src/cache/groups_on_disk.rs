@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::cache::file_index;
+use crate::cache::packs;
 use crate::cache::{CacheError, CacheGroup, ENDING, GROUP_FILE, parse};
-use crate::file_index;
-use crate::packs;
 
 /// A group of a cache on the disk.
 #[derive(Debug, Clone, Serialize)]

@@ -9,9 +9,9 @@ use mint_clip::{Clip, UnpromptedPass};
 
 use crate::confidence::confident_views;
 use crate::error::MethodError;
-use crate::mint::config::{DistanceSign, MintConfig};
-use crate::mint::memory_bank::MemoryBank;
-use crate::mint::retrieval::Queries;
+use crate::methods::mint::config::{DistanceSign, MintConfig};
+use crate::methods::mint::memory_bank::MemoryBank;
+use crate::methods::mint::retrieval::Queries;
 use crate::objective::marginal_entropy;
 use crate::optimizer::TensorOptimizer;
 use crate::prompt_learner::PromptLearner;

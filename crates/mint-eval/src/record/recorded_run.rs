@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::RecordError;
-use crate::lines::{RecordedLine, read_lines};
+use crate::record::lines::{RecordedLine, read_lines};
+use crate::record::run_info::RunInfo;
 use crate::record::{RunFile, lines_path};
 use crate::row::Row;
-use crate::run_info::RunInfo;
 use crate::usage::Usage;
 use crate::write_whole::write_whole;
 

@@ -4,10 +4,10 @@
 use std::io;
 use std::path::Path;
 
+use crate::cache::kept_embeddings::{EntryName, KeptEmbeddings};
+use crate::cache::packs::Packs;
 use crate::cache::{CacheError, EmbeddingCache};
 use crate::config::CachePrecision;
-use crate::kept_embeddings::{EntryName, KeptEmbeddings};
-use crate::packs::Packs;
 use mint_augment::ViewConfig;
 
 /// The name of the files that embeddings are kept in.

@@ -4,8 +4,8 @@ use mint_clip::burn::tensor::{Device, Tensor, TensorData};
 use mint_tuner::{ClassTexts, KeptTexts, TextMeans};
 use sha2::{Digest, Sha256};
 
+use crate::cache::kept_embeddings::{EntryName, KeptEmbeddings};
 use crate::cache::{CacheError, EmbeddingCache, ViewCache};
-use crate::kept_embeddings::{EntryName, KeptEmbeddings};
 
 /// Embeddings of texts, as one model makes them.
 #[derive(Debug)]

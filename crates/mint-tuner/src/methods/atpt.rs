@@ -13,12 +13,12 @@ use crate::confidence::ConfidentShare;
 use crate::error::MethodError;
 use crate::image_views::ImageViews;
 use crate::method::{Method, ViewDemand};
+use crate::methods::tpt::{TextTerm, TptConfig, tune};
 use crate::optimizer::OptimizerConfig;
 use crate::ordering::smallest_per_row;
 use crate::pending::Pending;
 use crate::per_set::is_shifted_imagenet;
 use crate::settings;
-use crate::tpt::{TextTerm, TptConfig, tune};
 
 /// `lambda` of the official script for ImageNet and the fine-grained sets (`atpt_classification.py`).
 const WEIGHT: f64 = 80.0;

@@ -1,6 +1,6 @@
 //! Sharpness-aware descent of reliable entropies over the image tower's LayerNorms.
 //!
-//! The source of the equations is that of [`crate::sar`].
+//! The source of the equations is that of [`crate::methods::sar`].
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mint_clip::{Clip, ImageEncoder};
@@ -8,8 +8,8 @@ use mint_clip::{Clip, ImageEncoder};
 use crate::confidence::entropies;
 use crate::error::MethodError;
 use crate::memory::{Memory, integer_tensor};
+use crate::methods::sar::config::SarConfig;
 use crate::outcome::read_vector;
-use crate::sar::config::SarConfig;
 
 /// The adapted parameters and what their next update depends on.
 #[derive(Debug, Clone)]

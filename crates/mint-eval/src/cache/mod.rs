@@ -6,6 +6,13 @@
 //! its content and its place in the set (which decides its random views), with a checksum. Files
 //! are renamed into place, so several processes may share a cache.
 
+pub(crate) mod file_index;
+pub(crate) mod groups_on_disk;
+pub(crate) mod kept_embeddings;
+pub(crate) mod packs;
+pub(crate) mod picture_cache;
+pub(crate) mod text_cache;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -21,9 +28,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::cache::kept_embeddings::{EntryName, KeptEmbeddings};
 use crate::config::CachePrecision;
-use crate::kept_embeddings::{EntryName, KeptEmbeddings};
-use crate::run_info::{Versions, WeightsInfo, hex};
+use crate::record::run_info::{Versions, WeightsInfo, hex};
 use crate::write_whole::{partial_name, write_whole};
 
 /// Name of the file that states what a group depends on.

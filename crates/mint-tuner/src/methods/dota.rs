@@ -16,7 +16,7 @@ use crate::error::MethodError;
 use crate::image_views::{ImageViews, ViewLogits};
 use crate::memory::{Lifetime, Memory, Remembers};
 use crate::method::{Method, ViewDemand};
-use crate::onzeta::{dot, softmax};
+use crate::methods::onzeta::{dot, softmax};
 use crate::ordering::smallest;
 use crate::outcome::{Outcome, read_vector};
 use crate::pending::Pending;
