@@ -228,8 +228,9 @@ pub struct ModelArgs {
     /// Type of the numbers in CLIP's towers; half precision is for GPUs [default: f32]
     #[arg(long)]
     pub precision: Option<PrecisionArg>,
-    /// Turn pictures as the orientation in their files says (EXIF) [default: on for `predict`; off
-    /// elsewhere, as the published results were made]
+    /// Take pictures as viewers show them: turned as their files say (EXIF), transparent parts on
+    /// white, 16-bit grey from black to white [default: on for `predict`; off elsewhere, as the
+    /// published results were made]
     #[arg(long, value_name = "ON|OFF")]
     pub exif_orientation: Option<Switch>,
     /// Cores that run the model [default: all]
@@ -373,10 +374,10 @@ pub struct OpenWorldArgs {
     #[arg(long, value_name = "TEXT")]
     pub none: Vec<String>,
     /// Answer "none of these" if the best probability is lower, from 0 to 1
-    #[arg(long, value_name = "P", value_parser = probability)]
+    #[arg(long, value_name = "P", value_parser = probability, allow_negative_numbers = true)]
     pub min_probability: Option<f64>,
     /// Answer "none of these" if the two best probabilities are nearer to each other, from 0 to 1
-    #[arg(long, value_name = "M", value_parser = probability)]
+    #[arg(long, value_name = "M", value_parser = probability, allow_negative_numbers = true)]
     pub min_margin: Option<f64>,
     /// Fit a temperature and a least probability to labelled examples: a folder with a folder for
     /// each class, or a list of files with their classes; or guess the least probability from a

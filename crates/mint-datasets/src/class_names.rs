@@ -71,7 +71,7 @@ struct Placed {
 ///
 /// | file | form |
 /// | --- | --- |
-/// | `.json` | a list of names; an object from class numbers to names, to lists that end with a name (`["n01440764", "tench"]`), or from names to class numbers |
+/// | `.json` | a list of names; an object from class numbers to names or to pairs (`["n01440764", "tench"]`), from ids such as `n01440764` to names, or from names to class numbers |
 /// | `.csv`, `.tsv` | names alone; or a header with a column such as `name`, and maybe one such as `index`; or class numbers and names |
 /// | other | one name per line; empty lines and lines that start with `#` are skipped; a name may follow its class number and a comma, semicolon, colon or tab, or any id and a tab |
 ///
@@ -164,9 +164,23 @@ fn from_json(value: &Value) -> Result<Vec<Placed>, String> {
                 Ok(Placed { name: name.trim().to_owned(), place })
             })
             .collect(),
+        // Names by ImageNet's ids, whose order is that of the classes.
+        Value::Object(entries) if entries.keys().all(|key| is_synset(key)) => {
+            let mut of_ids: Vec<(&String, &Value)> = entries.iter().collect();
+            of_ids.sort_by_key(|(id, _)| *id);
+            let placed = |(id, name): (&String, &Value)| {
+                let place = format!("the entry {}", quoted(id));
+                let name = name.as_str().ok_or_else(|| format!("{place} is not a name"))?;
+                Ok(Placed { place, name: name.trim().to_owned() })
+            };
+            of_ids.into_iter().map(placed).collect()
+        }
         Value::Object(entries) => {
             let numbered = entries.iter().map(|(key, value)| {
-                let last = value.as_array().and_then(|list| list.last()).unwrap_or(value);
+                let last = match value.as_array().map(Vec::as_slice) {
+                    Some([Value::String(id), name]) if is_synset(id) => name,
+                    _ => value,
+                };
                 let placed = |name: &str| Placed {
                     place: format!("the entry {}", quoted(key)),
                     name: name.trim().to_owned(),
@@ -184,6 +198,13 @@ fn from_json(value: &Value) -> Result<Vec<Placed>, String> {
         }
         other => Err(format!("it holds {}; {FORMS}", quoted(&other.to_string()))),
     }
+}
+
+/// Whether a text is the id of a synset, as ImageNet's folders are called.
+fn is_synset(text: &str) -> bool {
+    text.strip_prefix('n').is_some_and(|digits| {
+        digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_digit())
+    })
 }
 
 /// Names sorted by their class numbers, which must start at 0 or 1 and leave none out.
@@ -259,11 +280,20 @@ fn from_lines(text: &str) -> Result<Vec<Placed>, String> {
         let (_, name) = line.trim_start().split_once('\t')?;
         Some(placed(at, name))
     });
-    match (numbered.collect::<Option<Vec<_>>>(), of_ids.collect::<Option<Vec<_>>>()) {
-        _ if lines.is_empty() => Ok(Vec::new()),
-        (Some(numbered), _) => in_order(numbered),
-        (None, Some(of_ids)) => Ok(of_ids),
-        (None, None) => Ok(lines.into_iter().map(|(at, line)| placed(at, line)).collect()),
+    let (numbered, of_ids) =
+        (numbered.collect::<Option<Vec<_>>>(), of_ids.collect::<Option<Vec<_>>>());
+    let names = match (numbered, of_ids) {
+        _ if lines.is_empty() => Vec::new(),
+        (Some(numbered), _) => in_order(numbered)?,
+        (None, Some(of_ids)) => of_ids,
+        (None, None) => lines.into_iter().map(|(at, line)| placed(at, line)).collect(),
+    };
+    match names.iter().find(|placed| placed.name.contains(char::is_control)) {
+        None => Ok(names),
+        Some(Placed { place, name }) => Err(format!(
+            "{place} has a name with a tab or another control sign ({}); write one name per line, or an id, a tab and a name in each",
+            quoted(name)
+        )),
     }
 }
 

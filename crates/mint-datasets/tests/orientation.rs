@@ -4,7 +4,9 @@ use std::io::Cursor;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
-use image::{ImageEncoder, Rgb, RgbImage};
+use image::{
+    DynamicImage, ImageBuffer, ImageEncoder, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage,
+};
 use mint_datasets::{Orientation, decode, decode_turned};
 
 /// An EXIF block with the tag of the orientation alone.
@@ -56,4 +58,30 @@ fn an_orientation_that_cannot_be_read_changes_nothing() {
     encoder.encode_image(&quarters()).expect("a picture");
     let upright = decode_turned(&jpeg, Orientation::Upright).expect("a picture");
     assert_eq!(upright, decode(&jpeg).expect("a picture"));
+}
+
+#[test]
+fn a_picture_as_viewers_show_it_has_white_behind_it_and_all_of_its_greys() {
+    let encoded = |image: DynamicImage, format| {
+        let mut bytes = Vec::new();
+        image.write_to(&mut Cursor::new(&mut bytes), format).expect("it can be written");
+        bytes
+    };
+    let clear = RgbaImage::from_fn(3, 1, |x, _| Rgba([200, 0, 100, [0, 51, 255][x as usize]]));
+    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Tiff] {
+        let bytes = encoded(DynamicImage::ImageRgba8(clear.clone()), format);
+        let stored = decode_turned(&bytes, Orientation::Stored).expect("a picture");
+        assert!(stored.pixels().all(|pixel| pixel.0 == [200, 0, 100]), "{format:?}");
+        let shown = decode_turned(&bytes, Orientation::Upright).expect("a picture");
+        let expected = [[255, 255, 255], [244, 204, 224], [200, 0, 100]];
+        assert!(shown.pixels().map(|pixel| pixel.0).eq(expected), "{format:?} {shown:?}");
+    }
+    let grey = ImageBuffer::from_fn(3, 1, |x, _| Luma([[0, 32_896, 65_535][x as usize]]));
+    for format in [ImageFormat::Png, ImageFormat::Tiff] {
+        let bytes = encoded(DynamicImage::ImageLuma16(grey.clone()), format);
+        let shown = decode_turned(&bytes, Orientation::Upright).expect("a picture");
+        assert!(shown.pixels().map(|pixel| pixel.0[0]).eq([0, 128, 255]), "{format:?} {shown:?}");
+        let stored = decode_turned(&bytes, Orientation::Stored).expect("a picture");
+        assert!(stored.pixels().map(|pixel| pixel.0[0]).eq([0, 255, 255]), "as Pillow has it");
+    }
 }

@@ -131,7 +131,21 @@ impl FittedAnswers {
             Some(_) => return Err(foreign("a later version of this program wrote it".to_owned())),
             None => return Err(foreign("it does not say that it is one".to_owned())),
         }
-        serde_json::from_value(value).map_err(|error| foreign(error.to_string()))
+        let fitted: Self =
+            serde_json::from_value(value).map_err(|error| foreign(error.to_string()))?;
+        for (id, of_method) in &fitted.methods {
+            let FittedMethod { temperature, min_probability, .. } = of_method;
+            if !(temperature.is_finite() && *temperature > 0.0) {
+                return Err(foreign(format!("the temperature of {} is {temperature}", id.title())));
+            }
+            if !(0.0..=1.0).contains(min_probability) {
+                return Err(foreign(format!(
+                    "the least probability of {} is {min_probability}",
+                    id.title()
+                )));
+            }
+        }
+        Ok(fitted)
     }
 
     /// Writes the file, all or nothing. It may take the place of another calibration, and of nothing

@@ -11,7 +11,7 @@ mod tiff;
 use std::io::Cursor;
 
 use image::metadata::Orientation as Turn;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage, Rgba};
 
 pub use self::error::DecodeError;
 use self::error::check_size;
@@ -37,7 +37,8 @@ pub enum Orientation {
     /// It is ignored, as the published results were made: pixels are as they are stored.
     #[default]
     Stored,
-    /// The image is turned, as everybody looks at it.
+    /// The image is as everybody looks at it: turned, transparent parts on white, and 16-bit grey
+    /// from black to white.
     Upright,
 }
 
@@ -68,7 +69,7 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     }
 }
 
-/// [`decode`], and turns the image as its file says, if that is asked for.
+/// [`decode`], or the image as viewers show it, if that is asked for.
 ///
 /// # Errors
 ///
@@ -78,9 +79,37 @@ pub fn decode_turned(bytes: &[u8], orientation: Orientation) -> Result<RgbImage,
     if orientation == Orientation::Stored {
         return Ok(image);
     }
-    let mut image = DynamicImage::ImageRgb8(image);
+    let mut image = DynamicImage::ImageRgb8(as_shown(bytes).unwrap_or(image));
     image.apply_orientation(turn(bytes));
     Ok(image.into_rgb8())
+}
+
+/// What Pillow's conversion does not show as viewers do: pixels that are in part transparent, and
+/// 16-bit grey, which it saturates at 255. `None` for all other images.
+fn as_shown(bytes: &[u8]) -> Option<RgbImage> {
+    let format = image::guess_format(bytes).ok()?;
+    if matches!(format, ImageFormat::Jpeg | ImageFormat::Pnm | ImageFormat::Bmp) {
+        return None;
+    }
+    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().ok()?;
+    let color = decoder.color_type();
+    if !color.has_alpha() && color != ColorType::L16 {
+        return None;
+    }
+    let turned =
+        if format == ImageFormat::Tiff { decoder.orientation().ok()? } else { Turn::NoTransforms };
+    let mut image = DynamicImage::from_decoder(decoder).ok()?;
+    image.apply_orientation(turned);
+    let image = image.into_rgba8();
+    let shown = |&Rgba([red, green, blue, alpha]): &Rgba<u8>| {
+        let over = |sample: u8| {
+            let (sample, alpha) = (u32::from(sample), u32::from(alpha));
+            ((sample * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+        };
+        Rgb([over(red), over(green), over(blue)])
+    };
+    let pixels: Vec<u8> = image.pixels().flat_map(|pixel| shown(pixel).0).collect();
+    RgbImage::from_raw(image.width(), image.height(), pixels)
 }
 
 /// How an image that was decoded is to be turned. What cannot be read says nothing.

@@ -76,7 +76,7 @@ impl Examples {
                 return Ok(Self::unlabelled(path));
             }
             Some(name) => bail!(
-                "`--calibrate {}`: `{name}` is none of the classes; call it as one of them, or give it with `--none-folder` if its pictures belong to none",
+                "`--calibrate {}`: `{name}` is none of the classes; give it the name of one, or give it with `--none-folder` if its pictures belong to none",
                 path.display()
             ),
             None => {}
@@ -107,7 +107,7 @@ impl Examples {
     }
 
     /// Lets every method look at the pictures that are `usable`, and fits to its answers. What the
-    /// methods learned from them is forgotten.
+    /// methods learned from them is forgotten. Returns also how many pictures could not be read.
     ///
     /// # Errors
     ///
@@ -118,8 +118,9 @@ impl Examples {
         basis: Basis,
         settings: &PictureSettings<'_>,
         usable: impl Fn(&Path, Loaded) -> Result<Loaded, LoadError>,
-    ) -> anyhow::Result<FittedAnswers> {
+    ) -> anyhow::Result<(FittedAnswers, u64)> {
         let (n_classes, seed) = (basis.classes.len(), basis.config.seed);
+        let mut left_out = 0;
         let mut answers = vec![Vec::new(); session.methods().len()];
         let pictures = counted(self.len() as u64, "picture");
         let phase = Phase::start(format!("calibrating on {pictures}"));
@@ -128,11 +129,11 @@ impl Examples {
         for (index, loaded) in loader {
             let loaded = loaded.and_then(|it| usable(&self.set.images[index].path, it));
             for classified in run.accept(index, loaded)? {
-                self.add(classified, &basis, &mut answers)?;
+                left_out += self.add(classified, &basis, &mut answers)?;
             }
         }
         for classified in run.flush()? {
-            self.add(classified, &basis, &mut answers)?;
+            left_out += self.add(classified, &basis, &mut answers)?;
         }
         phase.finish();
         for method in session.methods_mut() {
@@ -164,7 +165,7 @@ impl Examples {
             let fitted = fitted.with_context(|| format!("{} cannot be calibrated", id.title()))?;
             methods.insert(*id, fitted);
         }
-        Ok(FittedAnswers::new(basis, methods))
+        Ok((FittedAnswers::new(basis, methods), left_out))
     }
 
     /// Adds what the methods say of a picture; one that cannot be read is told and left out.
@@ -173,7 +174,7 @@ impl Examples {
         Classified { index, outcomes }: Classified,
         basis: &Basis,
         answers: &mut [Vec<Example>],
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<u64> {
         let image = &self.set.images[index];
         let outcomes = match outcomes {
             Ok(outcomes) => outcomes,
@@ -181,7 +182,7 @@ impl Examples {
                 error(
                     &anyhow::Error::new(cause).context("a picture is left out of the calibration"),
                 );
-                return Ok(());
+                return Ok(1);
             }
         };
         let label = self.classes.as_ref().and_then(|classes| classes[image.label]);
@@ -191,7 +192,7 @@ impl Examples {
             let place = || format!("{} on `{}`", id.title(), shown(&image.path));
             of_method.push(Example { logits: outcome.with_context(place)?.scores, label });
         }
-        Ok(())
+        Ok(0)
     }
 }
 

@@ -65,6 +65,10 @@ impl Classes {
                 let Ok(lists) = read_class_text_lists(&file) else {
                     return Err(ClassNamesError::Form { file, reason }.into());
                 };
+                // Who numbers classes does not call them so.
+                if lists.iter().any(|(name, _)| name.trim().parse::<usize>().is_ok()) {
+                    return Err(ClassNamesError::Form { file, reason }.into());
+                }
                 let names: Vec<String> = lists.into_iter().map(|(name, _)| name).collect();
                 let places = (1..=names.len()).map(|number| format!("entry {number}")).collect();
                 let given = ClassNames { names, places };

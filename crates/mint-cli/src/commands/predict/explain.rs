@@ -35,6 +35,12 @@ pub fn check(file: &Path) -> anyhow::Result<()> {
     if file.is_dir() {
         bail!("`--explain {}` is a folder; name a file such as `why.html`", shown(file));
     }
+    if file.is_file() && !std::fs::read(file).is_ok_and(|bytes| ExplainedPage::is_one(&bytes)) {
+        bail!(
+            "`--explain {}` is there already and is no such page; name another file",
+            shown(file)
+        );
+    }
     match file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         Some(folder) => bail!("`--explain`: there is no folder `{}`; make it first", shown(folder)),
         None => Ok(()),

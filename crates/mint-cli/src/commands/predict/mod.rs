@@ -11,7 +11,7 @@ mod results;
 mod told;
 
 use std::io::{IsTerminal, stdout};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ use self::limits::Limits;
 use self::output::Form;
 use self::results::Results;
 use self::told::Told;
-use crate::args::{PredictArgs, PredictFormat, TextsArg};
+use crate::args::{OpenWorldArgs, PredictArgs, PredictFormat, TextsArg};
 use crate::demo;
 use crate::interrupt::{Interrupt, Stopped};
 use crate::model::Model;
@@ -44,6 +44,7 @@ use crate::settings::{loop_config, resolve_config, with_texts};
 ///
 /// A picture that cannot be read is named, and the others are classified all the same.
 pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
+    check_places(args)?;
     results::check(args)?;
     args.explain.as_deref().map(explain::check).transpose()?;
     let classes = Classes::read(&args.classes)?;
@@ -121,13 +122,19 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     };
     let with_pictures = is_demo || args.explain.is_some();
     let loop_settings = loop_config(&args.model, false, &model.clip.device);
+    let mut problems = Vec::new();
     let fitted = match (&examples, &args.open_world.calibration) {
         (Some(examples), file) => {
             let (kept, settings) = (kept.clone(), loop_settings);
             let settings = PictureSettings { config: &config, settings, kept, with_pictures };
             let usable =
                 |path: &Path, loaded| if is_demo { pictogram(path, loaded) } else { Ok(loaded) };
-            let fitted = examples.fit(&mut session, basis.clone(), &settings, usable)?;
+            let (fitted, left_out) =
+                examples.fit(&mut session, basis.clone(), &settings, usable)?;
+            if left_out > 0 {
+                let pictures = counted(left_out, "picture");
+                problems.push(format!("{pictures} could not be used for the calibration"));
+            }
             file.as_ref().map(|file| fitted.write(file)).transpose()?;
             let report = calibrate::report(&fitted);
             match args.format() {
@@ -147,7 +154,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         limits.take(fitted, &mut config);
     }
     if args.paths.is_empty() {
-        return Ok(());
+        return if problems.is_empty() { Ok(()) } else { bail!(problems.join("; ")) };
     }
     let config = &config;
     let mut album = match &args.memory {
@@ -169,6 +176,10 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         methods: &config.methods,
     };
     let mut results = Results::open(args, form, &basis, album.as_ref().map(Album::seen))?;
+    if let Some(album) = &mut album {
+        // So that there is one to go on with, however this run ends.
+        album.save(session.methods_mut(), seen_before)?;
+    }
     let is_left = |&index: &usize| !results.has(&set.images[index].path);
     let left: Vec<usize> = (0..set.images.len()).filter(is_left).collect();
     let is_quiet = args.output.is_none() && stdout().is_terminal();
@@ -243,11 +254,11 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     warn_of_cache(kept.as_ref());
     if let Some(signal) = interrupt.signal() {
         let what = format!("stopped after {done} of {}", set.title);
-        let can_go_on = args.output.as_ref().filter(|_| results::can_go_on(args.format()));
-        let hint = can_go_on.map(|_| "the same command with `--resume` goes on".to_owned());
+        let is_forgotten = args.memory.is_none() && !config.remembering().is_empty();
+        let can_go_on = args.output.is_some() && results::can_go_on(args.format()) && !is_forgotten;
+        let hint = can_go_on.then(|| "the same command with `--resume` goes on".to_owned());
         return Err(Stopped { signal, what, hint }.into());
     }
-    let mut problems = Vec::new();
     if failed > 0 {
         problems.push(format!("{failed} of {} could not be classified", set.title));
     }
@@ -257,6 +268,41 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     }
     if !problems.is_empty() {
         bail!(problems.join("; "));
+    }
+    Ok(())
+}
+
+/// Refuses two files in one place, of which one would be lost.
+fn check_places(args: &PredictArgs) -> anyhow::Result<()> {
+    let OpenWorldArgs { calibrate, calibration, .. } = &args.open_world;
+    let written = [
+        ("--output", args.output.clone()),
+        ("--output", args.output.as_deref().map(results::header_path)),
+        ("--explain", args.explain.clone()),
+        ("--memory", args.memory.clone()),
+        ("--calibration", calibration.clone().filter(|_| calibrate.is_some())),
+    ];
+    let read = [
+        ("--classes", Some(PathBuf::from(&args.classes))),
+        ("--calibration", calibration.clone().filter(|_| calibrate.is_none())),
+        ("--calibrate", calibrate.clone()),
+        ("--config", args.model.config.clone()),
+    ];
+    let weights = args.model.weights.iter().map(|file| ("--weights", file.clone()));
+    let pictures = args.paths.iter().map(|path| ("the pictures", path.clone()));
+    let present = |(what, path): (&'static str, Option<PathBuf>)| Some((what, path?));
+    let written: Vec<(&str, PathBuf)> = written.into_iter().filter_map(present).collect();
+    let read = read.into_iter().filter_map(present).chain(weights).chain(pictures);
+    let others: Vec<(&str, PathBuf)> = read.filter(|(_, path)| path.is_file()).collect();
+    let place = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
+    for (number, (option, path)) in written.iter().enumerate() {
+        let is_same = |(_, other): &&(&str, PathBuf)| {
+            place(path).is_some_and(|it| place(other).is_some_and(|other| it == other))
+        };
+        let mut all = written[..number].iter().chain(&others);
+        if let Some((other, _)) = all.find(is_same).filter(|_| path.is_file() || !path.exists()) {
+            bail!("`{}` cannot be for `{option}` and for {other}; name another file", shown(path));
+        }
     }
     Ok(())
 }

@@ -111,7 +111,7 @@ impl Form<'_> {
                     None => &self.class_names[second],
                     Some(text) => &self.none[text],
                 };
-                format!("{} is only {:.1} % less probable", quoted(second), 100.0 * margin)
+                format!("{} is within {:.1} percentage points", quoted(second), 100.0 * margin)
             }
         }
     }
@@ -154,7 +154,7 @@ impl Form<'_> {
         };
         let missing = vec![String::new(); 2 * self.top - best.len()];
         let method = method.map_or(String::new(), |method| method.name().to_owned());
-        let start = [shown(path), method].into_iter();
+        let start = [cell(path), method].into_iter();
         let start = start.chain(self.limits.is_open().then_some(answer));
         line(start.chain(best).chain(missing).chain([error]))
     }
@@ -223,4 +223,18 @@ fn escaped(json: &str) -> String {
         }
     }
     escaped
+}
+
+/// A path in a table, each in a way of its own: where names may hold signs that are escaped, a
+/// backslash is, too.
+pub fn cell(path: &Path) -> String {
+    if cfg!(windows) {
+        return shown(path);
+    }
+    let mut cell = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        cell += &printable(&chunk.valid().replace('\\', "\\\\"));
+        chunk.invalid().iter().for_each(|byte| cell += &format!("\\x{byte:02X}"));
+    }
+    cell
 }

@@ -10,7 +10,7 @@ use mint_eval::{Basis, MethodId, write_whole};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::output::{Form, Row};
+use super::output::{Form, Row, cell};
 use super::prediction::{Decision, Prediction, decide};
 use crate::args::{PredictArgs, PredictFormat};
 use crate::output::{self, shown};
@@ -62,9 +62,15 @@ pub fn check(args: &PredictArgs) -> anyhow::Result<()> {
     }
     let has_rows = about.as_ref().is_some_and(|it| it.is_file() && it.len() > 0);
     if !args.resume && has_rows {
+        let go_on = if can_go_on(args.format()) { "go on with it by `--resume`, " } else { "" };
+        bail!("`{}` is there already; {go_on}remove it, or name another file", shown(path));
+    }
+    let header = header_path(path);
+    let is_ours = |bytes: Vec<u8>| serde_json::from_slice::<Header>(&bytes).is_ok();
+    if header.is_file() && !fs::read(&header).is_ok_and(is_ours) {
         bail!(
-            "`{}` is there already; go on with it by `--resume`, remove it, or name another file",
-            shown(path)
+            "`{}`, which says what results depend on, would take the place of another file; remove it, or name another `--output`",
+            shown(&header)
         );
     }
     if args.resume {
@@ -162,7 +168,11 @@ impl<'a> Results<'a> {
     /// Whether an earlier run has written the rows of this picture. Each time that a picture was
     /// written counts once.
     pub fn has(&mut self, path: &Path) -> bool {
-        match self.done.get_mut(&shown(path)) {
+        let path = match self.form.format {
+            PredictFormat::Csv => cell(path),
+            _ => shown(path),
+        };
+        match self.done.get_mut(&path) {
             Some(times) if *times > 0 => {
                 *times -= 1;
                 true
@@ -338,7 +348,7 @@ impl Header {
 }
 
 /// The file beside results that says what they depend on.
-fn header_path(results: &Path) -> PathBuf {
+pub fn header_path(results: &Path) -> PathBuf {
     let mut name = results.as_os_str().to_owned();
     name.push(".run.json");
     name.into()

@@ -19,6 +19,8 @@ const BEST: usize = 5;
 /// Width of the bar of everything, in the page's unit.
 const WIDEST: f32 = 6.5;
 
+const TITLE: &str = "Why these answers";
+
 /// A page that grows picture by picture, so that no picture need be kept.
 #[derive(Debug)]
 pub struct ExplainedPage {
@@ -41,6 +43,12 @@ impl ExplainedPage {
             pictures: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// Whether a file's contents are such a page, of whatever pictures.
+    pub fn is_one(contents: &[u8]) -> bool {
+        let head = String::from_utf8_lossy(&contents[..contents.len().min(1000)]);
+        head.starts_with("<!DOCTYPE html>") && head.contains(&format!("<title>{TITLE}</title>"))
     }
 
     /// Number of pictures.
@@ -88,7 +96,7 @@ impl ExplainedPage {
             @if self.pictures.is_empty() { p { "There are no pictures." } }
             @for (_, drawn) in &self.pictures { (drawn) }
         };
-        document("Why these answers", &header, &main)
+        document(TITLE, &header, &main)
     }
 }
 
