@@ -742,3 +742,49 @@ fn the_demos_model_is_not_asked_about_photographs() {
     let with_weights = mint(folder.path(), &[&options[..], &["--weights", WEIGHTS]].concat());
     assert!(stdout(&with_weights).contains("CLIP zero-shot"), "the default looks at one picture");
 }
+
+#[test]
+fn no_file_is_lost_to_another() {
+    let folder = folder();
+    let folder = folder.path();
+    small_set(&folder.join("album"), 1);
+    fs::write(folder.join("mine.txt"), "mine").expect("a file");
+    fs::write(folder.join("a.csv.run.json"), "{}").expect("a file");
+    fs::write(folder.join("names.txt"), "camel\nhorse\nsnail\n").expect("a file");
+    for (options, said) in [
+        (&["--explain", "mine.txt"][..], "is there already and is no such page"),
+        (&["--output", "x.html", "--format", "csv", "--explain", "x.html"], "`--output`"),
+        (&["--output", "m.csv", "--method", "tda", "--memory", "m.csv"], "`--output`"),
+        (&["--output", "a.csv"], "would take the place of another file"),
+    ] {
+        let message = failure(&predict(folder, &["album"], options));
+        assert!(message.contains(said), "{options:?}: {message}");
+    }
+    let command = ["predict", "album", "--classes", "names.txt", "--explain", "names.txt"];
+    let message = failure(&mint(folder, &command));
+    assert!(message.contains("`--explain` and for `--classes`"), "{message}");
+    assert_eq!(fs::read_to_string(folder.join("mine.txt")).expect("it is there"), "mine");
+    stdout(&predict(folder, &["album"], &["--explain", "why.html"]));
+    stdout(&predict(folder, &["album"], &["--explain", "why.html"]));
+}
+
+#[cfg(unix)]
+#[test]
+fn paths_in_a_table_are_different_if_files_are() {
+    let folder = folder();
+    let folder = folder.path();
+    small_set(&folder.join("album"), 1);
+    let first = pictures(&folder.join("album")).remove(0);
+    fs::create_dir(folder.join("odd")).expect("a folder");
+    for name in ["new\nline.png", "new\\nline.png"] {
+        fs::copy(&first, folder.join("odd").join(name)).expect("a copy");
+    }
+    let table = stdout(&predict(folder, &["odd"], &["--format", "csv"]));
+    let paths: Vec<&str> = table.lines().skip(1).filter_map(|row| row.split(',').next()).collect();
+    assert_eq!(paths, ["odd/new\\nline.png", "odd/new\\\\nline.png"]);
+    // Both are found again.
+    stdout(&predict(folder, &["odd"], &["--format", "csv", "--output", "odd.csv"]));
+    let before = fs::read(folder.join("odd.csv")).expect("results");
+    stdout(&predict(folder, &["odd"], &["--format", "csv", "--output", "odd.csv", "--resume"]));
+    assert_eq!(fs::read(folder.join("odd.csv")).expect("results"), before);
+}

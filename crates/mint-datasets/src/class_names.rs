@@ -328,6 +328,7 @@ mod tests {
             ("names.json", r#"{"1": "dog", "0": "cat"}"#),
             ("names.json", r#"{"0": ["n02121808", "cat"], "1": ["n02084071", "dog"]}"#),
             ("names.json", r#"{"dog": 1, "cat": 0}"#),
+            ("names.json", r#"{"n02084072": "dog", "n02084071": "cat"}"#),
             ("names.csv", "cat\ndog\n"),
             ("names.csv", "index,name\n0,cat\n1,dog\n"),
             ("names.csv", "Name,Index\r\ndog,1\r\ncat,0\r\n"),
@@ -354,6 +355,19 @@ mod tests {
             read("names.txt", commas).map(|names| names[0].clone()),
             Ok("cock, rooster".to_owned())
         );
+    }
+
+    #[test]
+    fn what_is_only_partly_of_a_form_is_refused() {
+        for (name, contents) in [
+            ("names.json", r#"{"5": "cat", "3": "dog"}"#),
+            ("names.json", r#"{"0": "cat", "x": "dog"}"#),
+            ("names.json", r#"{"0": ["a cat", "cat"], "1": ["a dog", "dog"]}"#),
+            ("names.txt", "1\tcat\ndog\n"),
+            ("names.txt", "1\tcat\tx\n2\tdog\ty\n"),
+        ] {
+            assert!(read(name, contents).is_err(), "{name}: {contents}");
+        }
     }
 
     #[test]

@@ -276,19 +276,19 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
 fn check_places(args: &PredictArgs) -> anyhow::Result<()> {
     let OpenWorldArgs { calibrate, calibration, .. } = &args.open_world;
     let written = [
-        ("--output", args.output.clone()),
-        ("--output", args.output.as_deref().map(results::header_path)),
-        ("--explain", args.explain.clone()),
-        ("--memory", args.memory.clone()),
-        ("--calibration", calibration.clone().filter(|_| calibrate.is_some())),
+        ("`--output`", args.output.clone()),
+        ("`--output`", args.output.as_deref().map(results::header_path)),
+        ("`--explain`", args.explain.clone()),
+        ("`--memory`", args.memory.clone()),
+        ("`--calibration`", calibration.clone().filter(|_| calibrate.is_some())),
     ];
     let read = [
-        ("--classes", Some(PathBuf::from(&args.classes))),
-        ("--calibration", calibration.clone().filter(|_| calibrate.is_none())),
-        ("--calibrate", calibrate.clone()),
-        ("--config", args.model.config.clone()),
+        ("`--classes`", Some(PathBuf::from(&args.classes))),
+        ("`--calibration`", calibration.clone().filter(|_| calibrate.is_none())),
+        ("`--calibrate`", calibrate.clone()),
+        ("`--config`", args.model.config.clone()),
     ];
-    let weights = args.model.weights.iter().map(|file| ("--weights", file.clone()));
+    let weights = args.model.weights.iter().map(|file| ("`--weights`", file.clone()));
     let pictures = args.paths.iter().map(|path| ("the pictures", path.clone()));
     let present = |(what, path): (&'static str, Option<PathBuf>)| Some((what, path?));
     let written: Vec<(&str, PathBuf)> = written.into_iter().filter_map(present).collect();
@@ -301,7 +301,7 @@ fn check_places(args: &PredictArgs) -> anyhow::Result<()> {
         };
         let mut all = written[..number].iter().chain(&others);
         if let Some((other, _)) = all.find(is_same).filter(|_| path.is_file() || !path.exists()) {
-            bail!("`{}` cannot be for `{option}` and for {other}; name another file", shown(path));
+            bail!("`{}` cannot be for {option} and for {other}; name another file", shown(path));
         }
     }
     Ok(())
