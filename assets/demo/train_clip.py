@@ -6,7 +6,7 @@ emojione,emojione-monotone}      with the versions of styles.json
                                  writes clip-SEED.safetensors and coop_ctx-SEED.safetensors for
                                  each seed, and says which seed is best
 
-Needs `torch` (2.9 or later, for its Muon), `torchvision`, `numpy`, `safetensors`, `pillow` and
+Takes about 40 minutes of one core for each seed. Needs `torch` (2.9 or later, for its Muon), `torchvision`, `numpy`, `safetensors`, `pillow` and
 `resvg_py`. CPU, fp32, one thread, seeded: two runs on one machine write the same bytes.
 
 What is learned from: 1,000 drawings, five of six makers for each of the 200 classes; the sixth is
