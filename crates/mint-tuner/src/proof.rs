@@ -3,8 +3,8 @@
 //! Device runtimes choose among kernels by shape, and a wrong one may go unnoticed. So before a
 //! run uses a device, everything that adaptation does is done once with the first blocks of the
 //! very model, with as many views and with the very texts; a few views and classes are computed by
-//! the CPU too. No value of one view or class depends on the others, and gradients that are sums
-//! over views get nothing from those that the CPU leaves out.
+//! the CPU too. No value of one view or class depends on the others, and the gradient at a context
+//! gets nothing from the classes that the CPU leaves out.
 
 use mint_clip::burn::tensor::{Device, Int, Tensor, TensorData};
 use mint_clip::{Clip, ContextPlaces, PassConfig, Precision, PromptSet, Tokenizer, scaled_cosines};
@@ -99,7 +99,8 @@ pub fn prove(
     let sampled = spread(3, class_names.len());
     let whole = Part {
         views: (0..views).collect(),
-        traced,
+        traced: traced.clone(),
+        tuned: &traced,
         classes: (0..class_names.len()).collect(),
         seen: &seen,
         named: &sampled,
@@ -107,6 +108,7 @@ pub fn prove(
     let sample = Part {
         views: seen.clone(),
         traced: if chosen > 0 { seen.clone() } else { Vec::new() },
+        tuned: &traced,
         classes: sampled.clone(),
         seen: &seen,
         named: &sampled,
@@ -129,6 +131,8 @@ struct Part<'a> {
     views: Vec<usize>,
     /// Those of them that gradients are taken through.
     traced: Vec<usize>,
+    /// Views whose gradients at the LayerNorms are added up, by both.
+    tuned: &'a [usize],
     /// Classes whose texts are read.
     classes: Vec<usize>,
     /// Views that both compute.
@@ -190,7 +194,7 @@ fn towers(
 ) -> Result<Vec<Values>, MethodError> {
     let device = &clip.device;
     let (vision, embed) = (&clip.config.vision, clip.config.embed_dim);
-    let Part { views, traced, classes, seen, named } = part;
+    let Part { views, traced, tuned, classes, seen, named } = part;
     let config = PassConfig { levels: vec![0, vision.layers - 1], prompted_block: 0 };
     let side = vision.image_size;
     let pass = clip.image.unprompted_pass(uneven(views, [3, side, side], device), &config);
@@ -221,11 +225,11 @@ fn towers(
     let at_prompts = clip.image.pullback(&trace, uneven(traced, [embed], device));
     found.push(Values::rows("gradient at prompts", at_prompts, traced, seen)?);
 
-    let pixels = uneven(traced, [3, side, side], device);
+    // A sum over all of these views, which get the same gradient.
+    let pixels = uneven(tuned, [3, side, side], device);
     let (_, at_norms) = clip.image.norm_gradient(pixels, vision.layers, |embeddings| {
-        // The CPU asks for some at a time; it takes gradients through `seen` alone.
-        let views = &traced[..embeddings.dims()[0]];
-        (Some(same_in(views, seen, embed, device)), ())
+        let views: Vec<usize> = (0..embeddings.dims()[0]).collect();
+        (Some(same_in(&views, &views, embed, device)), ())
     });
     found.push(Values::all("gradient at LayerNorms", at_norms)?);
 

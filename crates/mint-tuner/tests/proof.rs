@@ -28,6 +28,7 @@ fn compare(
 #[test]
 fn everything_at_once_is_what_the_lanes_compute() {
     let tolerance = Tolerance::new(Precision::F32, false);
+    compare(&cpu(), 30, 30, tolerance).expect("it is the CPU");
     for (views, chosen) in [(1, 0), (1, 1), (2, 1), (7, 0), (16, 3)] {
         compare(&device(Precision::F32), views, chosen, tolerance).expect("it is the same device");
     }
