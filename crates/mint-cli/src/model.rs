@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use mint_clip::{Clip, Precision, Tokenizer, WeightsError};
 use mint_eval::{
-    ConfiguredMethod, ContextStart, FileIndex, MethodId, PromptsError, RunConfig, StartContext,
-    TrainedPrompts, WeightsInfo, build_methods, cocoop_prompts, maple_prompts, read_class_texts,
-    read_descriptors,
+    ConfiguredMethod, ContextStart, FileIndex, LoopConfig, MethodId, PromptsError, RunConfig,
+    StartContext, TrainedPrompts, WeightsInfo, build_methods, cocoop_prompts, maple_prompts,
+    read_class_texts, read_descriptors,
 };
 use mint_tuner::ProofShapes;
 use serde_json::json;
@@ -102,14 +102,19 @@ impl Model {
     pub fn prove_device(
         &self,
         config: &RunConfig,
-        methods: &[ConfiguredMethod],
         class_names: &[String],
         template: &str,
     ) -> anyhow::Result<()> {
         let Some(unproven) = &self.unproven else { return Ok(()) };
-        let adapts = methods.iter().any(|method| method.method.needs_pixels());
-        let chosen = if adapts { config.mint.chosen(config.views)? } else { 0 };
-        let views = config.views;
+        // Whoever does more than zero-shot CLIP may take gradients; to prove too much costs little.
+        let is_zero_shot =
+            |id: &MethodId| matches!(id, MethodId::Clip | MethodId::Ensemble | MethodId::Coop);
+        let (views, chosen) = if config.methods.iter().all(is_zero_shot) {
+            (LoopConfig::for_device(&self.clip.device).clean_views_at_once, 0)
+        } else {
+            // MINT's settings need not fit where it does not run.
+            (config.views, config.mint.chosen(config.views).unwrap_or(1))
+        };
         unproven.require(&self.tokenizer, ProofShapes { views, chosen, class_names, template })
     }
 

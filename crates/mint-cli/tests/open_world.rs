@@ -225,7 +225,7 @@ fn a_calibration_on_examples_is_used_as_it_is_written() {
             &["--views", "10", "--classes", "camel,horse,snail", "--none", "apple"],
             "`none.1` is `apple`",
         ),
-        (&["--classes", "camel,horse,snail", "--method", "vte"], "has nothing for VTE"),
+        (&["--classes", "camel,horse,snail", "--method", "vte"], "was not made with VTE"),
         (&["--classes", "camel,horse,snail", "--template", "a {}"], "`template`"),
         (&["--classes", "camel,horse,snail", "--method", "tda", "--views", "11"], "`views` is 11"),
     ] {

@@ -46,7 +46,7 @@ pub enum CalibrationError {
         differences: Vec<Difference>,
     },
     /// It was fitted to answers of other methods.
-    #[error("the calibration `{}` has nothing for {}", path.display(), method.title())]
+    #[error("the calibration `{}` was not made with {}", path.display(), method.title())]
     NoMethod {
         /// The file.
         path: PathBuf,

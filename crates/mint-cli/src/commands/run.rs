@@ -69,7 +69,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let methods = model.methods(&config)?;
     for set in &sets {
         let template = set.test_set.map_or(TEMPLATE, |test_set| test_set.template());
-        model.prove_device(&config, &methods, &set.class_names, template)?;
+        model.prove_device(&config, &set.class_names, template)?;
     }
     let cache = cache(args, &mut config, &model, &methods)?;
     let mut evaluation = Evaluation::new(&model.clip, &model.tokenizer, &config, methods);

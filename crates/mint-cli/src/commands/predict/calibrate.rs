@@ -23,7 +23,8 @@ const NONE_FOLDER: &str = "none";
 /// Pictures to calibrate on.
 pub struct Examples {
     set: Arc<ImageSet>,
-    /// The class of each label, `None` for pictures of none; nothing if the pictures have no labels.
+    /// For each label its class, or `None` if its pictures belong to no class. `None` if the pictures
+    /// have no labels.
     classes: Option<Vec<Option<usize>>>,
 }
 

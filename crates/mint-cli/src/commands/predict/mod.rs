@@ -83,7 +83,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     };
     let mut methods = model.methods(&config)?;
     let template = config.template.as_deref().unwrap_or(TEMPLATE);
-    model.prove_device(&config, &methods, class_names, template)?;
+    model.prove_device(&config, class_names, template)?;
     let cache = open_cache(args, &mut config, &model, &methods);
 
     let texts = Phase::start(format!("texts of the {} classes", class_names.len()));
