@@ -1,4 +1,5 @@
-//! Numbers recorded from the official implementations, for the tests of the other crates.
+//! Numbers recorded from PyTorch, of the official implementations where there are any, for the tests
+//! of the other crates.
 //!
 //! `data/` holds the recordings and `README.md` says how they were made. Nothing that users run
 //! depends on this crate.

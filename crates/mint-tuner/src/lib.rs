@@ -1,10 +1,12 @@
 //! Methods that classify images under distribution shift with a frozen CLIP.
 //!
-//! [`Method`] is the seam: the views of one image go in, class scores and what happened come out.
+//! [`Method`] is the trait that all implement: the views of one image go in, class scores and what happened come out.
 //! [`Mint`] is memory-infused prompt tuning; [`Adaptation`] opens it up step by step for those who
 //! want to see or change what happens inside. [`Tpt`] tunes the context alone, [`Sar`] the image
 //! tower's LayerNorms; [`Mta`], [`Zero`], [`Vte`] and [`Tda`] look at many views without learning
-//! weights. [`Onzeta`] learns a classifier from the stream of images. [`ZeroShot`], [`Cocoop`] and [`Maple`] look at the clean view with what was trained.
+//! weights. [`Onzeta`] learns a classifier from the stream of images.
+//! [`Ctpt`] and [`Atpt`] add a term of the class texts to TPT, [`Tps`] shifts the classes' embeddings;
+//! [`BoostAdapter`], [`Dota`], [`Oga`] and [`Dpe`] learn from the stream. [`ZeroShot`], [`Cocoop`] and [`Maple`] look at the clean view with what was trained.
 //! [`Method::explain`] also says how an answer came about.
 //! What they share is computed once: for an image in [`ImageViews`], for a test set in [`ClassSet`].
 //!
