@@ -3,11 +3,11 @@
     npm install --prefix ICONS @iconify-json/{twemoji,noto,fluent-emoji,fluent-emoji-flat,\
 emojione,emojione-monotone}      with the versions of styles.json
     python train_clip.py --icons ICONS --out DIR
-                                 writes clip-SEED.safetensors and coop_ctx-SEED.safetensors for
-                                 each seed, and says which seed is best
+                                 writes clip-SEED.safetensors for each seed, says which seed is
+                                 best and writes its coop_ctx-SEED.safetensors
 
-Takes about 40 minutes of one core for each seed. Needs `torch` (2.9 or later, for its Muon), `torchvision`, `numpy`, `safetensors`, `pillow` and
-`resvg_py`. CPU, fp32, one thread, seeded: two runs on one machine write the same bytes.
+TIMES. Needs `torch`, `torchvision`, `numpy`, `safetensors`, `pillow` and `resvg_py`.
+CPU, fp32, one thread, seeded: two runs on one machine write the same bytes.
 
 What is learned from: 1,000 drawings, five of six makers for each of the 200 classes; the sixth is
 in set I. One of the five is the class's validation drawing, the same for all seeds, in four poses:
@@ -46,7 +46,7 @@ TEMPLATES = (
 VISION = dict(resolution=64, patch=16, width=128, layers=12)
 TEXT_WIDTH, TEXT_LAYERS, CONTEXT, EMBED = 128, 4, 77, 128
 STEPS, BATCH, WARM_UP, EASY, ALL_PATCHES = 2400, 128, 0.05, 0.15, 0.9
-MUON, ADAMW, DECAY = 0.02, 0.002, 0.1
+MUON, ADAMW, DECAY, MOMENTUM = 0.02, 0.002, 0.1, 0.95
 
 
 def new_model(vocabulary):
@@ -123,6 +123,36 @@ def accuracy(model, texts, pictures, labels):
     return 100 * (images @ texts.t()).argmax(1).eq(labels).float().mean().item()
 
 
+class Muon(torch.optim.Optimizer):
+    """Jordan et al., 2024, with Nesterov's momentum.
+
+    In single precision: PyTorch's own is in bfloat16, which takes hours on most processors.
+    """
+
+    def __init__(self, matrices):
+        super().__init__(matrices, dict(lr=MUON))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for matrix in group["params"]:
+                mean = self.state[matrix].setdefault("mean", torch.zeros_like(matrix))
+                mean.lerp_(matrix.grad, 1 - MOMENTUM)
+                update = orthogonal(matrix.grad.lerp(mean, MOMENTUM))
+                rate = group["lr"] * max(1, matrix.shape[0] / matrix.shape[1]) ** 0.5
+                matrix.mul_(1 - group["lr"] * DECAY).sub_(update, alpha=rate)
+
+
+def orthogonal(matrix):
+    """Singular values go near 1, in five steps of a polynomial (Newton and Schulz)."""
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    x = F.normalize(matrix.t() if is_tall else matrix, dim=(0, 1), eps=1e-7)
+    for _ in range(5):
+        gram = x @ x.t()
+        x = 3.4445 * x + (2.0315 * gram @ gram - 4.7750 * gram) @ x
+    return x.t() if is_tall else x
+
+
 def optimizers(model):
     blocks = {name for name, weight in model.named_parameters()
               if "resblocks" in name and weight.ndim == 2}
@@ -133,7 +163,7 @@ def optimizers(model):
             (decayed if matrix else others).append(weight)
     matrices = [weight for name, weight in model.named_parameters() if name in blocks]
     return [
-        torch.optim.Muon(matrices, lr=MUON, weight_decay=DECAY, momentum=0.95),
+        Muon(matrices),
         torch.optim.AdamW(
             [dict(params=decayed), dict(params=others, weight_decay=0)],
             lr=ADAMW, weight_decay=DECAY, betas=(0.9, 0.98)),
@@ -246,19 +276,21 @@ def main():
     learned = drawings[~held_out], labels[~held_out]
 
     args.out.mkdir(parents=True, exist_ok=True)
-    best = {}
+    validated, models = {}, {}
+    whole_texts = whole(Tokenizer().texts([f"a photo of a {n}." for n in classes]))
     for seed in args.seeds:
         model = train_clip(lexicon, *learned, validation, seed, args.steps)
         state = openai_state(model, lexicon)
         save_file(state, args.out / f"clip-{seed}.safetensors")
-        model = clip.from_state_dict(state)
-        texts = model.encode_text(whole(Tokenizer().texts([f"a photo of a {n}." for n in classes])))
-        best[seed] = accuracy(model, F.normalize(texts, dim=1), *validation)
-        context, features = train_coop(model, classes, *learned, seed, args.epochs)
-        save_file({"ctx": context.half().contiguous()}, args.out / f"coop_ctx-{seed}.safetensors")
-        print(f"seed {seed}: validation {best[seed]:.1f} %, with CoOp's context "
-              f"{accuracy(model, features, *validation):.1f} %", flush=True)
-    print(f"best: seed {max(best, key=best.get)}")
+        models[seed] = clip.from_state_dict(state)
+        texts = F.normalize(models[seed].encode_text(whole_texts), dim=1)
+        validated[seed] = accuracy(models[seed], texts, *validation)
+        print(f"seed {seed}: validation {validated[seed]:.1f} %", flush=True)
+    best = max(validated, key=validated.get)
+    context, features = train_coop(models[best], classes, *learned, best, args.epochs)
+    save_file({"ctx": context.half().contiguous()}, args.out / f"coop_ctx-{best}.safetensors")
+    print(f"best: seed {best}, with CoOp's context "
+          f"{accuracy(models[best], features, *validation):.1f} %")
 
 
 def whole(ids):
