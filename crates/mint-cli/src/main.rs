@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     // What panics has printed where; a device that fails under way panics in whoever reads from it.
     let result = match catch_unwind(AssertUnwindSafe(|| run(cli))) {
         Ok(result) => result,
-        Err(_) => Err(anyhow!(match mint_device::failure() {
+        Err(_) => Err(anyhow!(match mint_clip::device_failure() {
             Some(failure) => format!("the device failed: {failure}"),
             None =>
                 "the program failed, as told above; what was recorded can be resumed".to_owned(),

@@ -233,10 +233,6 @@ impl Observer for Progress {
         self.bar.finish_and_clear();
     }
 
-    fn device_failure(&self) -> Option<String> {
-        mint_device::failure()
-    }
-
     fn stop(&self) -> bool {
         self.interrupt.signal().is_some()
     }

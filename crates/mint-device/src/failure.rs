@@ -1,11 +1,14 @@
 //! What a device's runtime only writes to its log: that work on it failed.
 //!
 //! Burn's runtimes queue work on a thread of their own. A task that panics there is caught, its
-//! message is logged, and a later read may get memory that nothing was written to. So the first such
-//! message is kept, and whoever reads results asks for it before believing them.
+//! message is logged, and a later read may get memory that nothing was written to. So such a message
+//! is reported to [`mint_clip`], which then delivers no results any more.
 
 use std::fmt::{Debug, Write};
-use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
+
+use mint_clip::report_device_failure;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -13,18 +16,15 @@ use tracing_log::NormalizeEvent;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-static FIRST: OnceLock<String> = OnceLock::new();
+/// Logs that a task in a device's queue failed, which nobody else hears of.
+const TASKS: &str = "cubecl_common::device";
+/// Logs that a device was lost.
+const LOST: &str = "cubecl_wgpu::compute::device_poison";
+/// How long a program may go on after that: whoever reads from the device may wait forever.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Modules that log a failure which nobody else hears of: the queue of a device's tasks, and the
-/// watch over lost devices.
-const MODULES: [&str; 2] = ["cubecl_common::device", "cubecl_wgpu::compute::device_poison"];
-
-/// What failed first on a device of this process, in the runtime's words.
-pub fn failure() -> Option<String> {
-    FIRST.get().cloned()
-}
-
-/// Listens to what runtimes log as warnings and errors. A program adds it to its subscriber.
+/// Listens to what runtimes log as warnings and errors. A program adds it to its subscriber. If a
+/// device is lost and the program has not ended after half a minute, this ends it with exit code 1.
 #[derive(Debug, Default)]
 pub struct FailureWatch;
 
@@ -33,11 +33,21 @@ impl<S: Subscriber> Layer<S> for FailureWatch {
         let told = event.normalized_metadata();
         let target = told.as_ref().map_or(event.metadata().target(), |told| told.target());
         let level = told.as_ref().map_or(event.metadata().level(), |told| told.level());
-        if *level <= Level::WARN && MODULES.iter().any(|module| target.starts_with(module)) {
-            let mut message = Message(String::new());
-            event.record(&mut message);
-            let _ = FIRST.set(message.0);
+        let is_lost = target.starts_with(LOST);
+        if *level > Level::WARN || !(is_lost || target.starts_with(TASKS)) {
+            return;
         }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        if is_lost {
+            let message = message.0.clone();
+            thread::spawn(move || {
+                thread::sleep(PATIENCE);
+                eprintln!("error: {message}");
+                std::process::exit(1);
+            });
+        }
+        report_device_failure(message.0);
     }
 }
 
@@ -53,19 +63,23 @@ impl Visit for Message {
 
 #[cfg(test)]
 mod tests {
+    use mint_clip::burn::tensor::{Device, Tensor};
+    use mint_clip::{device_failure, read};
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
 
     use super::*;
 
     #[test]
-    fn the_first_failed_task_is_kept_and_other_warnings_are_not() {
+    fn after_a_failed_task_nothing_is_read_and_other_warnings_do_not_matter() {
         tracing_subscriber::registry().with(FailureWatch).init();
         log::warn!(target: "cubecl_environment::persistence", "no cache");
         log::info!(target: "cubecl_common::device::handle::channel", "a runner starts");
-        assert_eq!(failure(), None);
+        let ones = || read::<f32, _, _>(Tensor::<1>::ones([2], &Device::flex()));
+        assert_eq!(ones().expect("nothing failed"), [1.0, 1.0]);
         log::warn!(target: "cubecl_common::device::handle::channel", "Task failed: one");
         log::warn!(target: "cubecl_common::device::handle::channel", "Task failed: two");
-        assert_eq!(failure().as_deref(), Some("Task failed: one"));
+        assert_eq!(device_failure(), Some("Task failed: one"));
+        assert_eq!(ones().expect_err("a task failed").to_string(), "Task failed: one");
     }
 }

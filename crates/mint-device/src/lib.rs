@@ -19,4 +19,4 @@ mod wgpu;
 pub use backend::{Backend, Chosen};
 pub use compute::Compute;
 pub use explained::Explained;
-pub use failure::{FailureWatch, failure};
+pub use failure::FailureWatch;

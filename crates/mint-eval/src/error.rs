@@ -27,14 +27,6 @@ pub enum EvalError {
         /// Why not.
         source: MethodError,
     },
-    /// Work on the device failed, and results may be of memory that nothing was written to.
-    #[error("the device failed on {place}: {failure}")]
-    Device {
-        /// The image whose results were to be read, and its set.
-        place: String,
-        /// What the device's runtime says.
-        failure: String,
-    },
     /// An image cannot be used, and the run is strict.
     #[error("an image cannot be used")]
     Image(#[from] LoadError),
@@ -91,12 +83,8 @@ impl EvalError {
         index: usize,
         source: MethodError,
     ) -> Self {
-        Self::Method { method, place: Self::place(set, index), source }
-    }
-
-    /// An image and its set, for a message.
-    pub(crate) fn place(set: &ImageSet, index: usize) -> String {
-        format!("`{}` of {}", set.images[index].path.display(), set.title)
+        let place = format!("`{}` of {}", set.images[index].path.display(), set.title);
+        Self::Method { method, place, source }
     }
 }
 

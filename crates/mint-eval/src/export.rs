@@ -143,7 +143,7 @@ fn floats<const D: usize>(
     tensor: Tensor<D>,
 ) -> Result<ExportedTensor, MethodError> {
     let shape = tensor.dims().to_vec();
-    let values = tensor.try_into_vec_as::<f32>().map_err(MethodError::device)?;
+    let values = mint_clip::read::<f32, _, _>(tensor)?;
     Ok(ExportedTensor { name, dtype: Dtype::F32, shape, bytes: little_endian(&values) })
 }
 

@@ -2,7 +2,7 @@
 
 use mint_clip::Clip;
 use mint_clip::burn::tensor::{Tensor, TensorData};
-use mint_tuner::ImageViews;
+use mint_tuner::{ImageViews, MethodError};
 
 use crate::cache::kept_embeddings::{EntryName, KeptEmbeddings};
 use crate::loader::{CacheUse, Input, Loaded};
@@ -62,7 +62,15 @@ impl Group {
 
     /// The images, in their order. Clean views of several go through the tower at once; what a cache
     /// is to be read from is computed and kept.
-    pub fn take<'a>(&mut self, clip: &'a Clip, cache: Option<&CacheUse>) -> Vec<Ready<'a>> {
+    ///
+    /// # Errors
+    ///
+    /// If the device cannot deliver what is to be kept.
+    pub fn take<'a>(
+        &mut self,
+        clip: &'a Clip,
+        cache: Option<&CacheUse>,
+    ) -> Result<Vec<Ready<'a>>, MethodError> {
         let waiting = std::mem::take(&mut self.waiting);
         let clean: Vec<Tensor<4>> = waiting.iter().filter_map(Waiting::clean_pixels).collect();
         let clean = (clean.len() > 1).then(|| clip.image.forward_each(Tensor::cat(clean, 0)));
@@ -82,13 +90,13 @@ impl Group {
                         (Some(cache), clean) => {
                             // There is one view where several images are a group.
                             let all = clean.unwrap_or_else(|| clip.image.forward(pixels));
-                            let all = kept(clip, &*cache.images, entry.as_ref(), all);
+                            let all = kept(clip, &*cache.images, entry.as_ref(), all)?;
                             ImageViews::of_embeddings(clip, all)
                         }
                     }
                 }
             };
-            Ready { index, views, entry }
+            Ok(Ready { index, views, entry })
         });
         ready.collect()
     }
@@ -104,18 +112,19 @@ impl Waiting {
     }
 }
 
-/// Keeps embeddings that were computed; returns them as they will be read.
+/// Keeps embeddings that were computed, if they are numbers; returns them as they will be read.
 pub(crate) fn kept(
     clip: &Clip,
     images: &dyn KeptEmbeddings,
     entry: Option<&EntryName>,
     computed: Tensor<2>,
-) -> Tensor<2> {
-    let Some(entry) = entry else { return computed };
-    let values = computed.into_data().convert::<f32>();
-    let values: Vec<f32> = values.try_into_vec().expect("the numbers were converted to f32");
-    images.write(entry, &values);
-    embeddings(clip, images.precision().rounded(values))
+) -> Result<Tensor<2>, MethodError> {
+    let Some(entry) = entry else { return Ok(computed) };
+    let values: Vec<f32> = mint_clip::read(computed)?;
+    if values.iter().all(|value| value.is_finite()) {
+        images.write(entry, &values);
+    }
+    Ok(embeddings(clip, images.precision().rounded(values)))
 }
 
 /// Embeddings of all views, row by row, on the device.

@@ -84,7 +84,7 @@ pub use methods::{ConfiguredMethod, Setup, SetupError, build_methods};
 pub use metrics::{Accuracy, ranking, wilson};
 pub use open_world::{Answer, NoProbabilities, NoneOfThese, OpenWorld};
 pub use pictures::{Classified, KeptPictures, PictureRun, PictureSettings};
-pub use pixels::view_tensor;
+pub use pixels::{upload_difference, view_tensor};
 pub use prompts::{
     PromptsError, StartContext, TrainedPrompts, cocoop_prompts, maple_prompts,
     read_class_text_lists, read_class_texts, read_descriptors,

@@ -62,10 +62,6 @@ pub trait Observer {
     fn cache(&mut self, _damaged: u64, _write_error: Option<&str>) {}
     /// A test set ends, or the run stops.
     fn finish(&mut self);
-    /// What failed on the device without its results showing it; asked before they are counted.
-    fn device_failure(&self) -> Option<String> {
-        None
-    }
     /// Whether the run is to end after the image at hand.
     fn stop(&self) -> bool {
         false

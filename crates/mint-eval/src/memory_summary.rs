@@ -228,7 +228,7 @@ fn entropies(classes: &[Vec<Cached>]) -> Vec<Vec<f32>> {
 fn bank(bank: &MemoryBank, seed: u64) -> Result<Contents, MethodError> {
     let (slots, width) = (bank.slots(), bank.keys.dims()[1]);
     let start = MemoryBank::random(slots, width, seed, &Device::flex());
-    let counts = bank.usage().counts().try_into_vec_as::<i64>().map_err(MethodError::device)?;
+    let counts = mint_clip::read::<i64, _, _>(bank.usage().counts())?;
     let counts: Vec<u64> = counts.into_iter().map(i64::unsigned_abs).collect();
     let largest = counts.iter().copied().max().unwrap_or(0);
     // 0, 1 to 9, 10 to 99 and so on.
@@ -265,8 +265,7 @@ fn norms(tuning: &NormTuning) -> Result<Contents, MethodError> {
 fn drift(now: Tensor<2>, start: Tensor<2>) -> Result<Drift, MethodError> {
     let lengths = |rows: Tensor<2>| -> Result<Vec<f64>, MethodError> {
         let lengths: Tensor<1> = rows.square().sum_dim(1).sqrt().squeeze_dim(1);
-        let lengths = lengths.try_into_vec_as::<f32>().map_err(MethodError::device)?;
-        Ok(lengths.into_iter().map(f64::from).collect())
+        Ok(mint_clip::read::<f32, _, _>(lengths)?.into_iter().map(f64::from).collect())
     };
     let distances = lengths(now - start.clone())?;
     let farther =

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use mint_clip::WeightsError;
 use mint_datasets::ImageSet;
 use mint_tuner::{MethodError, Outcome, Pending};
 
@@ -142,12 +141,13 @@ impl<'s, 'a> PictureRun<'s, 'a> {
     ///
     /// # Errors
     ///
-    /// If the image tower is needed now and cannot be read.
+    /// If the image tower is needed now and cannot be read, or the device cannot deliver what a cache
+    /// is to keep.
     pub fn accept(
         &mut self,
         index: usize,
         loaded: Result<Loaded, LoadError>,
-    ) -> Result<Vec<Classified>, WeightsError> {
+    ) -> Result<Vec<Classified>, MethodError> {
         match loaded {
             Ok(loaded) => self.group.push(self.session, index, loaded),
             Err(error) => self.failed.push((index, error)),
@@ -171,18 +171,18 @@ impl<'s, 'a> PictureRun<'s, 'a> {
     /// # Errors
     ///
     /// Those of [`PictureRun::accept`].
-    pub fn flush(&mut self) -> Result<Vec<Classified>, WeightsError> {
+    pub fn flush(&mut self) -> Result<Vec<Classified>, MethodError> {
         let rest = self.launch()?;
         self.in_flight.extend(rest);
         Ok(self.settle())
     }
 
-    fn launch(&mut self) -> Result<Vec<Launched>, WeightsError> {
+    fn launch(&mut self) -> Result<Vec<Launched>, MethodError> {
         let clip = self.session.classes().clip();
         if self.group.has_pixels() {
             clip.image.ensure()?;
         }
-        let ready = self.group.take(clip, self.cache.as_ref());
+        let ready = self.group.take(clip, self.cache.as_ref())?;
         let (indices, views): (Vec<usize>, Vec<_>) =
             ready.into_iter().map(|ready| (ready.index, ready.views)).unzip();
         let outcomes = self.session.launch_each(&views).into_iter();

@@ -2,6 +2,9 @@
 
 use mint_augment::{Normalization, ViewPixels, Views};
 use mint_clip::burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use mint_clip::{Clip, ReadError, read};
+
+use crate::views::view_config;
 
 /// Normalised pixels of all views. Shape: `[view, channel, row, column]`.
 ///
@@ -29,6 +32,30 @@ pub fn view_tensor(views: Views, normalization: &Normalization, device: &Device)
             (scaled - channels(normalization.mean)) / channels(normalization.std)
         }
     }
+}
+
+/// How far a normalised sample of 8-bit views on the model's device is from the CPU's, at most; NaN
+/// if some are not numbers.
+///
+/// # Errors
+///
+/// If the device delivers nothing.
+pub fn upload_difference(clip: &Clip, views: usize) -> Result<f32, ReadError> {
+    let config = view_config(&clip.config, views);
+    let side = config.size as usize;
+    // Every value in every channel, and neighbours differ.
+    let samples: Vec<u8> = (0..views * 3 * side * side).map(|n| (n * 151 >> 3) as u8).collect();
+    let views = || Views {
+        size: config.size,
+        count: views,
+        pixels: ViewPixels::Rgb8(samples.clone()),
+        places: Vec::new(),
+    };
+    let values = |device| read::<f32, _, _>(view_tensor(views(), &config.normalization, device));
+    let (cpu, device) = (values(&Device::flex())?, values(&clip.device)?);
+    let differences = cpu.iter().zip(&device).map(|(cpu, device)| (cpu - device).abs());
+    // NaN is larger than every number here.
+    Ok(differences.max_by(f32::total_cmp).unwrap_or(0.0))
 }
 
 /// Samples for a device whose smallest whole numbers have 32 bits: uploaded four to a word, and

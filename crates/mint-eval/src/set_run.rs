@@ -140,10 +140,6 @@ impl<'a> SetRun<'a> {
             let zero_shot = zero_shot
                 .read()
                 .map_err(|source| EvalError::of_image(MethodId::Clip, set, index, source))?;
-            if let Some(failure) = self.observer.device_failure() {
-                let place = EvalError::place(set, index);
-                return Err(EvalError::Device { place, failure });
-            }
             let zero_shot_top1 = ranking(&zero_shot.scores, 1)[0];
             for ((outcome, seconds), tally) in results.into_iter().zip(tallies.iter_mut()) {
                 let classified = Classified { outcome, zero_shot_top1, seconds };
@@ -217,6 +213,7 @@ impl<'a> SetRun<'a> {
     fn launch(&mut self) -> Result<Vec<Launched>, EvalError> {
         let clock = Instant::now();
         let ready = self.group.take(self.clip, self.cache.as_ref());
+        let ready = ready.map_err(|source| EvalError::of_set(MethodId::Clip, self.set, source))?;
         // What was spent on an image together with others counts for the first method.
         let shared = clock.elapsed().as_secs_f64() / ready.len().max(1) as f64;
         let mut launched = Vec::with_capacity(ready.len());
@@ -234,7 +231,9 @@ impl<'a> SetRun<'a> {
             if let Some(cache) = self.cache.as_ref().filter(|cache| !cache.reads)
                 && let (Some(_), Some(embeddings)) = (&entry, views.known_embeddings())
             {
-                kept(self.clip, &*cache.images, entry.as_ref(), embeddings);
+                kept(self.clip, &*cache.images, entry.as_ref(), embeddings).map_err(|source| {
+                    EvalError::of_image(MethodId::Clip, self.set, index, source)
+                })?;
             }
             launched.push(Launched { index, outcomes, zero_shot });
         }

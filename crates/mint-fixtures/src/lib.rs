@@ -73,13 +73,10 @@ pub fn int_tensor<const D: usize>(recording: &Recording, name: &str) -> Tensor<D
 
 /// The values of a tensor in row-major order.
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    let data = tensor.into_data();
-    #[cfg(feature = "wgpu")]
-    assert_eq!(mint_device::failure(), None);
-    data.try_into_vec::<f32>().expect("the tensor holds floats")
+    mint_clip::read(tensor).expect("the device delivers it")
 }
 
 /// The values of an integer tensor in row-major order.
 pub fn integers<const D: usize>(tensor: Tensor<D, Int>) -> Vec<i64> {
-    tensor.try_into_vec_as::<i64>().expect("the tensor holds integers")
+    mint_clip::read(tensor).expect("the device delivers it")
 }

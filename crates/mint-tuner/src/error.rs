@@ -1,9 +1,7 @@
 //! Why a method cannot run.
 
-use std::error::Error;
-
-use mint_clip::WeightsError;
 use mint_clip::tokenizer::TokenizerError;
+use mint_clip::{ReadError, WeightsError};
 
 /// Why a method cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +30,7 @@ pub enum MethodError {
     NotFinite,
     /// The device failed.
     #[error("the device could not deliver a result")]
-    Device(#[source] Box<dyn Error + Send + Sync>),
+    Device(#[from] ReadError),
 }
 
 impl MethodError {
@@ -42,10 +40,5 @@ impl MethodError {
             Self::NotFinite if steps > 0 => Self::Diverged { step: steps },
             other => other,
         }
-    }
-
-    /// What the device reports.
-    pub fn device(error: impl Error + Send + Sync + 'static) -> Self {
-        Self::Device(Box::new(error))
     }
 }

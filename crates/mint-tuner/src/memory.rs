@@ -68,14 +68,17 @@ impl Memory {
         &self.tensors
     }
 
-    /// Adds a tensor, read back from its device.
+    /// Adds a tensor, read back from its device; an error if a value is not finite.
     pub(crate) fn with<const D: usize>(
         self,
         name: &str,
         tensor: &Tensor<D>,
     ) -> Result<Self, MethodError> {
-        let data = tensor.clone().try_into_data().map_err(MethodError::device)?;
-        Ok(self.with_data(name, data.convert::<f32>()))
+        let values: Vec<f32> = mint_clip::read(tensor.clone())?;
+        if !values.iter().all(|value| value.is_finite()) {
+            return Err(MethodError::NotFinite);
+        }
+        Ok(self.with_data(name, TensorData::new(values, tensor.dims())))
     }
 
     /// Adds whole numbers.
@@ -139,4 +142,20 @@ impl Memory {
 pub(crate) fn integer_tensor(values: Vec<i64>, device: &Device) -> Tensor<1, Int> {
     let length = values.len();
     Tensor::from_data(TensorData::new(values, [length]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_finite_number_is_not_saved() {
+        let of = |value| Tensor::<1>::from_floats([1.0, value], &Device::flex());
+        let saved = Memory::default().with("keys", &of(2.0)).expect("numbers");
+        assert_eq!(saved.floats("keys").expect("they are there"), [1.0, 2.0]);
+        for value in [f32::NAN, f32::INFINITY] {
+            let refused = Memory::default().with("keys", &of(value));
+            assert!(matches!(refused, Err(MethodError::NotFinite)));
+        }
+    }
 }

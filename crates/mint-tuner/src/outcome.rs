@@ -81,5 +81,5 @@ pub(crate) fn read_vector(values: Tensor<1>) -> Result<Vec<f32>, MethodError> {
 
 /// Reads values back from the device, whatever they are.
 pub(crate) fn read_unchecked(values: Tensor<1>) -> Result<Vec<f32>, MethodError> {
-    values.try_into_vec_as::<f32>().map_err(MethodError::device)
+    Ok(mint_clip::read(values)?)
 }

@@ -134,6 +134,6 @@ impl Recalled {
 
 /// Reads places and counts back from the device.
 pub(crate) fn integers(values: Tensor<1, Int>) -> Result<Vec<usize>, MethodError> {
-    let values = values.try_into_vec_as::<i64>().map_err(MethodError::device)?;
+    let values = mint_clip::read::<i64, _, _>(values)?;
     Ok(values.into_iter().map(|value| value as usize).collect())
 }

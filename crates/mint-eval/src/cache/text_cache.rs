@@ -54,7 +54,10 @@ impl KeptTexts for TextCache {
     ) {
         let Some(name) = Self::name(texts, class_names) else { return };
         let both = Tensor::cat(vec![features.clone(), means.means.clone()], 0);
-        if let Ok(values) = both.into_data().convert::<f32>().try_into_vec::<f32>() {
+        // What cannot be read is not kept; whoever uses the texts meets the error.
+        if let Ok(values) = mint_clip::read::<f32, _, _>(both)
+            && values.iter().all(|value| value.is_finite())
+        {
             self.entries.write(&name, &values);
         }
     }

@@ -1,6 +1,6 @@
 //! What became of each picture, told as soon as it is known.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use mint_datasets::ImageSet;
 use mint_eval::{LoadError, RunConfig};
 use mint_tuner::{MethodError, Outcome};
@@ -37,16 +37,13 @@ impl<'a> Told<'a> {
     ///
     /// # Errors
     ///
-    /// If it cannot be written, or the device failed meanwhile.
+    /// If it cannot be written, or the device failed.
     pub fn add(
         &mut self,
         index: usize,
         outcomes: Result<Vec<Result<Outcome, MethodError>>, LoadError>,
     ) -> anyhow::Result<()> {
         let path = &*self.set.images[index].path;
-        if let Some(failure) = mint_device::failure() {
-            bail!("the device failed on `{}`: {failure}", shown(path));
-        }
         let rows: Vec<Row<'a>> = match outcomes {
             // A device that fails on one picture does so on the next.
             Ok(mut outcomes) if outcomes.iter().any(is_lost) => {

@@ -76,7 +76,7 @@ impl MemoryBank {
     ///
     /// If the device cannot deliver it.
     pub fn to_memory(&self) -> Result<Memory, MethodError> {
-        let counts = self.usage.counts().try_into_vec_as::<i64>().map_err(MethodError::device)?;
+        let counts = mint_clip::read::<i64, _, _>(self.usage.counts())?;
         let memory = Memory::default().with("keys", &self.keys)?.with("prompts", &self.prompts)?;
         Ok(memory.with_integers("usage", &counts))
     }
