@@ -7,7 +7,7 @@ use mint_clip::burn::tensor::Device;
 use mint_device::{Backend, Chosen};
 use mint_eval::{ContextStart, LoopConfig, MethodId, MethodTexts, RunConfig};
 
-use crate::args::{ModelArgs, Switch, TextArgs, TextsArg};
+use crate::args::{ModelArgs, OrientationArg, TextArgs, TextsArg};
 use crate::output;
 
 /// The configuration: `start`, changed by the file, changed by the options.
@@ -50,7 +50,7 @@ pub fn resolve_config(args: &ModelArgs, start: RunConfig) -> anyhow::Result<RunC
     config.seed = args.seed.unwrap_or(config.seed);
     config.precision = args.precision.map_or(config.precision, Into::into);
     config.exif_orientation =
-        args.exif_orientation.map_or(config.exif_orientation, |typed| typed == Switch::On);
+        args.exif_orientation.map_or(config.exif_orientation, |typed| typed == OrientationArg::On);
     config.temperature = args.temperature.map_or(config.temperature, f64::from);
     match parse_methods(&args.method)? {
         Methods::Configured => {}

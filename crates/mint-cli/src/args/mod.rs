@@ -225,7 +225,7 @@ pub struct ModelArgs {
     /// Device to run the model on [default: cpu]
     #[arg(long)]
     pub backend: Option<Backend>,
-    /// The GPU that runs the model, counted from 0 [default: 0]
+    /// The GPU that runs the model, counted from 0 [default: the first]
     #[arg(long, value_name = "N")]
     pub gpu: Option<u16>,
     /// Type of the numbers in CLIP's towers; half precision is for GPUs [default: f32]
@@ -235,7 +235,7 @@ pub struct ModelArgs {
     /// white, 16-bit grey from black to white [default: on for `predict`; off elsewhere, as the
     /// published results were made]
     #[arg(long, value_name = "ON|OFF")]
-    pub exif_orientation: Option<Switch>,
+    pub exif_orientation: Option<OrientationArg>,
     /// Cores that run the model [default: all]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
@@ -244,12 +244,12 @@ pub struct ModelArgs {
     pub loader_threads: Option<usize>,
 }
 
-/// Whether something is done.
+/// Which way up pictures are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    /// It is
+pub enum OrientationArg {
+    /// As viewers show them
     On,
-    /// It is not
+    /// As stored
     Off,
 }
 
