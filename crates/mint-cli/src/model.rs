@@ -9,7 +9,7 @@ use mint_eval::{
     StartContext, TrainedPrompts, WeightsInfo, build_methods, cocoop_prompts, maple_prompts,
     read_class_texts, read_descriptors,
 };
-use mint_tuner::ProofShapes;
+use mint_tuner::{MintConfig, ProofShapes};
 use serde_json::json;
 
 use crate::args::ModelArgs;
@@ -106,16 +106,32 @@ impl Model {
         template: &str,
     ) -> anyhow::Result<()> {
         let Some(unproven) = &self.unproven else { return Ok(()) };
+        let runs = |method: &MethodId| config.methods.contains(method);
         // Whoever does more than zero-shot CLIP may take gradients; to prove too much costs little.
         let is_zero_shot =
             |id: &MethodId| matches!(id, MethodId::Clip | MethodId::Ensemble | MethodId::Coop);
-        let (views, chosen) = if config.methods.iter().all(is_zero_shot) {
-            (LoopConfig::for_device(&self.clip.device).clean_views_at_once, 0)
-        } else {
-            // MINT's settings need not fit where it does not run.
-            (config.views, config.mint.chosen(config.views).unwrap_or(1))
+        let default = MintConfig::default();
+        // MINT's settings need not fit where it does not run.
+        let mint = if runs(&MethodId::Mint) { &config.mint } else { &default };
+        let chosen = match config.methods.iter().all(is_zero_shot) {
+            true => 0,
+            false => mint.confident_share.count(config.views).unwrap_or(1),
         };
-        unproven.require(&self.tokenizer, ProofShapes { views, chosen, class_names, template })
+        let has_context = config.methods.iter().any(|method| method.texts().is_none());
+        let context = match has_context {
+            true => self.start_context(config)?.context.dims()[0],
+            false => 0,
+        };
+        let shapes =
+            ProofShapes { views: config.views, chosen, context, mint, class_names, template };
+        unproven.require(&self.tokenizer, shapes)?;
+        // Clean views go through the image tower in groups where nothing else is looked at.
+        let clean = LoopConfig::for_device(&self.clip.device).clean_views_at_once;
+        if clean == config.views {
+            return Ok(());
+        }
+        let shapes = ProofShapes { views: clean, chosen: 0, context: 0, ..shapes };
+        unproven.require(&self.tokenizer, shapes)
     }
 
     /// The configured methods on this model.

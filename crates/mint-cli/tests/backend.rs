@@ -56,7 +56,10 @@ fn auto_says_in_one_line_why_the_cpu_runs() {
     let errors = String::from_utf8(output.stderr).expect("text");
     let notes: Vec<&str> =
         errors.lines().filter(|line| line.starts_with("note: the CPU")).collect();
-    assert_eq!(notes, ["note: the CPU runs the model: this program was built without CUDA"]);
+    assert_eq!(
+        notes,
+        ["note: the CPU runs the model: this program was built without CUDA and wgpu"]
+    );
 }
 
 #[test]
@@ -73,7 +76,10 @@ fn a_gpu_is_not_chosen_for_the_cpu() {
     let folder = folder();
     let message = failure(&mint(folder.path(), &["--gpu", "3"]));
     assert!(message.starts_with("error: `--gpu 3` chooses a GPU, but the CPU runs"), "{message}");
-    assert!(message.contains("hint: add `--backend cuda`, or leave `--gpu 3` out"), "{message}");
+    assert!(
+        message.contains("hint: add `--backend cuda` or `--backend wgpu`, or leave `--gpu 3` out"),
+        "{message}"
+    );
 }
 
 #[test]

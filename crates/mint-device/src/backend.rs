@@ -46,20 +46,15 @@ impl Chosen {
                         problem: format!("`--gpu {gpu}` chooses a GPU, but the CPU runs the model"),
                         detail: "`--backend` is `cpu`, which is also what it is without the option"
                             .to_owned(),
-                        hint: format!("add `--backend cuda`, or leave `--gpu {gpu}` out"),
+                        hint: format!(
+                            "add `--backend cuda` or `--backend wgpu`, or leave `--gpu {gpu}` out"
+                        ),
                     });
                 }
             },
             Backend::Cuda => cuda(self.gpu)?,
             Backend::Wgpu => wgpu(self.gpu)?,
-            Backend::Auto => match cuda(self.gpu) {
-                Ok(compute) => compute,
-                Err(_) if has_wgpu() => wgpu(self.gpu)?,
-                Err(missing) => {
-                    let note = format!("note: the CPU runs the model: {}", missing.problem);
-                    Compute { notes: vec![note], ..cpu(self.threads) }
-                }
-            },
+            Backend::Auto => self.first_that_opens(),
         };
         if self.threads.is_some() && !compute.is_cpu() {
             let note = "note: `--threads` is for the CPU; a GPU runs the model";
@@ -67,6 +62,29 @@ impl Chosen {
         }
         compute.check(precision)?;
         Ok(compute)
+    }
+
+    /// CUDA, a GPU of the graphics driver or the CPU, and why it is not the one before.
+    fn first_that_opens(self) -> Compute {
+        let mut missing = Vec::new();
+        let kinds: [(_, fn(Option<u16>) -> Result<Compute, Explained>); 2] =
+            [(cfg!(feature = "cuda-lean"), cuda), (cfg!(feature = "wgpu"), wgpu_gpu)];
+        for (_, open) in kinds.into_iter().filter(|(is_built, _)| *is_built) {
+            match open(self.gpu) {
+                Ok(compute) if missing.is_empty() => return compute,
+                Ok(mut compute) => {
+                    let why: String = missing.join("; ");
+                    compute.notes.push(format!("note: {} runs the model: {why}", compute.name));
+                    return compute;
+                }
+                Err(explained) => missing.push(explained.problem),
+            }
+        }
+        if missing.is_empty() {
+            missing.push("this program was built without CUDA and wgpu".to_owned());
+        }
+        let note = format!("note: the CPU runs the model: {}", missing.join("; "));
+        Compute { notes: vec![note], ..cpu(self.threads) }
     }
 }
 
@@ -78,6 +96,7 @@ fn cpu(threads: Option<usize>) -> Compute {
         lanes,
         name: "cpu".to_owned(),
         driver: String::new(),
+        kept: None,
         has_tensor_cores: false,
         notes: Vec::new(),
     }
@@ -94,17 +113,15 @@ fn cuda(_: Option<u16>) -> Result<Compute, Explained> {
 }
 
 #[cfg(feature = "wgpu")]
-use crate::wgpu::{has_gpu as has_wgpu, open as wgpu};
-
-#[cfg(not(feature = "wgpu"))]
-fn has_wgpu() -> bool {
-    false
-}
+use crate::wgpu::{open as wgpu, open_gpu as wgpu_gpu};
 
 #[cfg(not(feature = "wgpu"))]
 fn wgpu(_: Option<u16>) -> Result<Compute, Explained> {
     Err(without("wgpu", "wgpu"))
 }
+
+#[cfg(not(feature = "wgpu"))]
+use self::wgpu as wgpu_gpu;
 
 #[cfg(not(all(feature = "cuda-lean", feature = "wgpu")))]
 fn without(what: &str, feature: &str) -> Explained {

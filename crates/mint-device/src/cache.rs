@@ -1,6 +1,9 @@
 //! What is kept from run to run for a device: compiled kernels, and that it was proven.
 
+#[cfg(any(feature = "cuda-lean", feature = "wgpu", test))]
 use std::ffi::OsString;
+use std::hash::{DefaultHasher, Hash, Hasher};
+#[cfg(any(feature = "cuda-lean", feature = "wgpu", test))]
 use std::path::PathBuf;
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -11,13 +14,14 @@ use cubecl_runtime::config::cache::CacheConfig;
 use cubecl_runtime::config::{CubeClRuntimeConfig, RuntimeConfig};
 
 /// The folder of everything that is kept.
+#[cfg(any(feature = "cuda-lean", feature = "wgpu", test))]
 pub fn folder(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
     let home = || Some(PathBuf::from(variable("HOME")?).join(".cache"));
     let cache = variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
     cache.unwrap_or_else(std::env::temp_dir).join("mint")
 }
 
-/// The crates that write kernels and hand them to a driver, with their versions.
+/// The crates that write kernels, choose among them and hand them to a driver, with their versions.
 pub fn crates() -> String {
     let locked = include_str!("../../../Cargo.lock");
     let mut found = Vec::new();
@@ -27,7 +31,10 @@ pub fn crates() -> String {
             line.strip_prefix(" = \"")?.strip_suffix('"')
         };
         if let (Some(name), Some(version)) = (value("name"), value("version"))
-            && ["burn-cubecl", "cubecl-runtime", "cubek-matmul", "naga"].contains(&name)
+            && ["burn", "cubecl", "cubek", "cudarc", "naga", "wgpu"].iter().any(|family| {
+                name.strip_prefix(family)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            })
         {
             found.push(format!("{name} {version}"));
         }
@@ -37,13 +44,13 @@ pub fn crates() -> String {
 
 /// Has compiled kernels, and which of several was measured to be the fastest, kept from run to run:
 /// in a folder for this device with this driver and these versions of the crates, since what was
-/// right and fast for one need not be for another.
+/// right and fast for one need not be for another. Returns the folder, if it is known.
 ///
 /// A `cubecl.toml` of the user's may choose another folder. `is_software`: a processor computes in
 /// the place of a GPU.
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
-pub fn keep_kernels(device: &str, is_software: bool) {
-    let of_device = file_name(&format!("{device} {}", crates()));
+pub fn keep_kernels(device: &str, is_software: bool) -> Option<PathBuf> {
+    let of_device = format!("{}-{:016x}", file_name(device), hash(&crates()));
     let folder = folder(|name| std::env::var_os(name)).join("kernels").join(of_device);
     let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
     config.compilation.cache = true;
@@ -55,10 +62,23 @@ pub fn keep_kernels(device: &str, is_software: bool) {
     if matches!(config.environment.path, CacheConfig::Target) {
         config.environment.path = CacheConfig::Directory(folder);
     }
+    let kept = match &config.environment.path {
+        CacheConfig::Directory(folder) => Some(folder.clone()),
+        _ => None,
+    };
     // Too late only if something has asked for the configuration, which nothing does before here.
-    if !CubeClRuntimeConfig::try_set(config) {
-        tracing::warn!("compiled kernels are not kept: the configuration was read too early");
+    if CubeClRuntimeConfig::try_set(config) {
+        return kept;
     }
+    tracing::warn!("compiled kernels are not kept for this device: another was tried before it");
+    None
+}
+
+/// A number for a text, the same in every run of a program.
+pub fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Words as the name of a file.
@@ -76,11 +96,11 @@ mod tests {
     #[test]
     fn the_crates_are_named_with_their_versions() {
         let crates = crates();
-        assert!(
-            crates.starts_with(&format!("burn-cubecl {}", mint_clip::BURN_VERSION)),
-            "{crates}"
-        );
-        assert_eq!(crates.split(", ").count(), 4, "{crates}");
+        for name in ["burn", "burn-cubecl", "cubecl-wgpu", "cubek-matmul", "naga", "wgpu-hal"] {
+            let is_it = |it: &str| it.split_once(' ').is_some_and(|(it, _)| it == name);
+            assert!(crates.split(", ").any(is_it), "{name}: {crates}");
+        }
+        assert!(crates.contains(&format!("burn-cubecl {}", mint_clip::BURN_VERSION)), "{crates}");
     }
 
     #[test]

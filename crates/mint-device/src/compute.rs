@@ -1,6 +1,5 @@
 //! A device that is ready.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 use mint_clip::burn::tensor::Device;
@@ -20,6 +19,8 @@ pub struct Compute {
     pub name: String,
     /// The driver, the compiler and their versions; empty for the CPU.
     pub driver: String,
+    /// Where kernels for this device, driver and versions of crates are kept, if they are.
+    pub(crate) kept: Option<PathBuf>,
     /// Products of single precision may be computed with ten bits of mantissa, as in TF32.
     pub has_tensor_cores: bool,
     /// What the user should know about the choice.
@@ -32,32 +33,37 @@ impl Compute {
         self.device == Device::flex()
     }
 
-    /// Whether [`Compute::keep_proof`] was called for this device, driver and versions of crates.
+    /// Whether [`Compute::keep_proof`] was called for this device, driver and versions of crates, with
+    /// the kernels that are kept.
     pub fn is_proven(&self, what: &str) -> bool {
-        let (file, text) = self.proof(what);
-        std::fs::read_to_string(file).is_ok_and(|kept| kept == text)
+        self.proof(what).is_some_and(|(file, text)| {
+            std::fs::read_to_string(file).is_ok_and(|kept| kept == text)
+        })
     }
 
     /// Keeps from run to run that the device computes `what` as the CPU does. If that cannot be
-    /// kept, the next run finds it out again.
+    /// kept, or the kernels are not, the next run finds it out again.
     pub fn keep_proof(&self, what: &str) {
-        let (file, text) = self.proof(what);
+        let Some((file, text)) = self.proof(what) else { return };
         let written = file.parent().map_or(Ok(()), std::fs::create_dir_all);
         if let Err(error) = written.and_then(|()| std::fs::write(&file, text)) {
             tracing::debug!(file = %file.display(), %error, "not kept");
         }
     }
 
-    fn proof(&self, what: &str) -> (PathBuf, String) {
+    /// In the folder of the kernels, without which it says nothing.
+    fn proof(&self, what: &str) -> Option<(PathBuf, String)> {
         let text = format!("{}\n{}\n{}\n{what}", self.name, self.driver, cache::crates());
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        let folder = cache::folder(|name| std::env::var_os(name)).join("proven");
-        (folder.join(format!("{:016x}.txt", hasher.finish())), text)
+        let folder = self.kept.as_ref()?.join("proven");
+        Some((folder.join(format!("{:016x}.txt", cache::hash(&text))), text))
     }
 
-    /// A device that does not have a type of numbers is an error, and one that is slow at it says so.
-    pub(crate) fn check(&mut self, precision: Precision) -> Result<(), Explained> {
+    /// Makes sure that the device has a type of numbers; one that is slow at it says so.
+    ///
+    /// # Errors
+    ///
+    /// If it does not have the type.
+    pub fn check(&mut self, precision: Precision) -> Result<(), Explained> {
         if !self.device.supports_dtype(precision.dtype()) {
             return Err(Explained {
                 problem: format!("`{}` cannot compute with {precision}", self.name),

@@ -36,19 +36,23 @@ pub fn open(gpu: u16) -> Result<Compute, Explained> {
     let places = Places::of(|name| std::env::var_os(name));
     let headers = find_headers(&places);
     if let Ok(cuda_path) = &headers {
-        // SAFETY: this is the main thread, before the model is loaded, and before the driver or
-        // Burn start threads of their own that might read variables.
+        // SAFETY: devices are opened once, on the main thread, before the model is loaded, and before
+        // the driver or Burn start threads of their own that might read variables.
         unsafe { std::env::set_var("CUDA_PATH", cuda_path) };
     }
     let name = find_gpu(gpu)?;
     require_compiler(&places)?;
     headers?;
     let ((major, minor), (nvrtc_major, nvrtc_minor)) = versions();
-    let driver = format!("CUDA {major}.{minor} NVRTC {nvrtc_major}.{nvrtc_minor}");
-    #[cfg(feature = "cuda")]
-    cache::keep_kernels(&format!("{name} {driver}"), false);
+    let driver =
+        format!("{} CUDA {major}.{minor} NVRTC {nvrtc_major}.{nvrtc_minor}", driver_version());
     // Kept until the device has a hold on the same context, which is then set up once only.
     let context = require_memory(gpu, &name)?;
+    // Last, since another device that is opened instead has a folder of its own.
+    #[cfg(feature = "cuda")]
+    let kept = cache::keep_kernels(&format!("{name} {driver}"), false);
+    #[cfg(not(feature = "cuda"))]
+    let kept = None;
     let device = Device::cuda(usize::from(gpu));
     probe::run(&device).map_err(|failure| Explained {
         problem: format!("the GPU {gpu} (`{name}`) cannot be used"),
@@ -63,6 +67,7 @@ pub fn open(gpu: u16) -> Result<Compute, Explained> {
         lanes: Lanes::inline(),
         name,
         driver,
+        kept,
         has_tensor_cores: true,
         notes: Vec::new(),
     })
@@ -183,6 +188,14 @@ fn no_compiler(places: &Places, file: Option<&Path>) -> Explained {
             hint: install_hint(),
         },
     }
+}
+
+/// The version of the driver itself, on Linux; empty elsewhere.
+fn driver_version() -> String {
+    let text = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
+    let is_version =
+        |word: &&str| word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.');
+    text.split_whitespace().find(is_version).unwrap_or_default().to_owned()
 }
 
 /// The newest CUDA that the driver knows, and the CUDA that NVRTC belongs to.

@@ -10,6 +10,15 @@ use mint_clip::Lanes;
 use mint_clip::burn::tensor::{Device, DeviceKind};
 use wgpu::{AdapterInfo, Backends, DeviceType, Instance, InstanceDescriptor};
 
+/// What kernels are written in.
+#[cfg(not(feature = "wgpu-spirv"))]
+const LANGUAGE: &str = "WGSL";
+#[cfg(feature = "wgpu-spirv")]
+const LANGUAGE: &str = "SPIR-V";
+
+/// Names the version of macOS, whose drivers have none of their own.
+const MACOS: &str = "/System/Library/CoreServices/SystemVersion.plist";
+
 use crate::compute::Compute;
 use crate::explained::Explained;
 use crate::{cache, probe};
@@ -21,13 +30,33 @@ pub fn open(gpu: Option<u16>) -> Result<Compute, Explained> {
         Some(gpu) => usize::from(gpu),
         None => adapters.iter().position(is_gpu).unwrap_or(0),
     };
+    open_at(&adapters, position)
+}
+
+/// The same, and never what computes in a GPU's place.
+pub fn open_gpu(gpu: Option<u16>) -> Result<Compute, Explained> {
+    let adapters = adapters();
+    let position = gpu.map(usize::from).or_else(|| adapters.iter().position(is_gpu));
+    match position.filter(|position| adapters.get(*position).is_none_or(is_gpu)) {
+        Some(position) => open_at(&adapters, position),
+        None => Err(Explained {
+            problem: "the graphics driver has no GPU".to_owned(),
+            detail: "a processor in the place of one is taken with `--backend wgpu` only"
+                .to_owned(),
+            hint: "run with `--backend cpu`, which is faster".to_owned(),
+        }),
+    }
+}
+
+fn open_at(adapters: &[AdapterInfo], position: usize) -> Result<Compute, Explained> {
     let Some(adapter) = adapters.get(position) else {
-        return Err(missing(position, &adapters));
+        return Err(missing(position, adapters));
     };
-    let kind = kind(&adapters, position);
-    let driver = format!("{} {}", adapter.driver, adapter.driver_info);
+    let kind = kind(adapters, position)?;
+    let system = std::fs::read_to_string(MACOS).map_or(0, |text| cache::hash(&text));
+    let driver = format!("{} {} {system} {LANGUAGE}", adapter.driver, adapter.driver_info);
     let named = format!("{} {:?} {driver}", adapter.name, adapter.backend);
-    cache::keep_kernels(&named, !is_gpu(adapter));
+    let kept = cache::keep_kernels(&named, !is_gpu(adapter));
     let device = open_kind(kind);
     probe::run(&device).map_err(|failure| Explained {
         problem: format!("the device {position} (`{}`) cannot be used", adapter.name),
@@ -48,14 +77,10 @@ pub fn open(gpu: Option<u16>) -> Result<Compute, Explained> {
         lanes: Lanes::inline(),
         name: format!("wgpu:{position} ({}, {:?})", adapter.name, adapter.backend),
         driver,
+        kept,
         has_tensor_cores: false,
         notes,
     })
-}
-
-/// Whether there is a GPU, and not only a processor in the place of one.
-pub fn has_gpu() -> bool {
-    adapters().iter().any(is_gpu)
 }
 
 #[cfg(not(feature = "wgpu-spirv"))]
@@ -106,16 +131,22 @@ fn is_gpu(adapter: &AdapterInfo) -> bool {
     adapter.device_type != DeviceType::Cpu
 }
 
-/// How Burn calls a device of the list: by kind, and counted among those of its kind.
-fn kind(adapters: &[AdapterInfo], position: usize) -> DeviceKind {
+/// How Burn calls a device of the list: by kind, and counted among those of its kind. Some it cannot
+/// call, and would open another one.
+fn kind(adapters: &[AdapterInfo], position: usize) -> Result<DeviceKind, Explained> {
     let of_kind = adapters[position].device_type;
     let before = adapters[..position].iter().filter(|other| other.device_type == of_kind).count();
     match of_kind {
-        DeviceType::DiscreteGpu => DeviceKind::DiscreteGpu(before),
-        DeviceType::IntegratedGpu => DeviceKind::IntegratedGpu(before),
-        DeviceType::VirtualGpu => DeviceKind::VirtualGpu(before),
-        DeviceType::Cpu => DeviceKind::Cpu,
-        DeviceType::Other => DeviceKind::DefaultDevice,
+        DeviceType::DiscreteGpu => Ok(DeviceKind::DiscreteGpu(before)),
+        DeviceType::IntegratedGpu => Ok(DeviceKind::IntegratedGpu(before)),
+        DeviceType::VirtualGpu => Ok(DeviceKind::VirtualGpu(before)),
+        DeviceType::Cpu if before == 0 => Ok(DeviceKind::Cpu),
+        DeviceType::Other if adapters.len() == 1 => Ok(DeviceKind::DefaultDevice),
+        DeviceType::Cpu | DeviceType::Other => Err(Explained {
+            problem: format!("the device {position} (`{}`) cannot be chosen", adapters[position].name),
+            detail: "of processors in the place of a GPU Burn opens the first one, and of devices of no known kind only the single one".to_owned(),
+            hint: "have the loader of Vulkan find that driver alone, with `VK_ICD_FILENAMES`".to_owned(),
+        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whether a device computes what the CPU computes.
 
 use mint_clip::burn::tensor::{Int, Tensor, TensorData};
-use mint_clip::{Clip, ContextPlaces, Precision, PromptSet};
+use mint_clip::{Clip, ContextPlaces, Precision, PromptSet, read};
 use mint_eval::{ContextStart, StartContext, ranking, view_tensor};
 use mint_tuner::{Adaptation, MemoryBank, MintConfig, PromptLearner};
 use serde::Serialize;
@@ -66,10 +66,12 @@ struct AdaptedBoth {
 }
 
 impl Agreement {
-    /// Whether all differences are within their bounds.
+    /// Whether all differences are within their bounds, and adaptations lead to numbers. These may
+    /// differ: a pick or a choice that rounding decides changes what follows.
     pub fn agrees(&self) -> bool {
         // NaN is never within a bound.
         self.differences.iter().all(|difference| difference.relative < difference.bound)
+            && self.adaptation.iter().all(|both| both.losses.is_finite() && both.logits.is_finite())
     }
 }
 
@@ -134,7 +136,9 @@ impl Reference {
             clip.text.pullback(&texts, &text_trace, uneven([names.len(), embed], clip));
         let (_, at_norms) =
             clip.image.norm_gradient(some, clip.config.vision.layers, |embeddings| {
-                (Some(uneven([embeddings.dims()[0], embed], clip)), ())
+                // The same for all views, which may be handed on in several parts.
+                let gradient: Tensor<2> = uneven([1, embed], clip);
+                (Some(gradient.repeat_dim(0, embeddings.dims()[0])), ())
             });
         let outputs = vec![
             ("embeddings of views", read(pass.embeddings)?),
@@ -165,10 +169,10 @@ impl Adapted {
         for _ in 0..steps {
             let of_step = adaptation.picks();
             let [views, per_view] = of_step.dims();
-            picks.push(read_integers(of_step.clone().reshape([views * per_view]))?);
-            losses.extend(read(adaptation.step_with(of_step).loss)?);
+            picks.push(read(of_step.clone().reshape([views * per_view]))?);
+            losses.extend(read::<f32, _, _>(adaptation.step_with(of_step).loss)?);
         }
-        let chosen = adaptation.chosen().map(read_integers).transpose()?;
+        let chosen = adaptation.chosen().map(read::<i64, _, _>).transpose()?;
         let logits = read(adaptation.predict())?;
         Ok(Self { picks, chosen: chosen.unwrap_or_default(), losses, logits })
     }
@@ -192,14 +196,6 @@ fn uneven<const D: usize>(shape: [usize; D], clip: &Clip) -> Tensor<D> {
     let count = shape.iter().product::<usize>();
     let values: Vec<f32> = (0..count).map(|index| (1.0 + 37.7 * index as f32).sin()).collect();
     Tensor::from_data(TensorData::new(values, shape), &clip.device)
-}
-
-fn read<const D: usize>(tensor: Tensor<D>) -> anyhow::Result<Vec<f32>> {
-    tensor.try_into_vec_as::<f32>().map_err(|error| anyhow::anyhow!("reading failed: {error:?}"))
-}
-
-fn read_integers(tensor: Tensor<1, Int>) -> anyhow::Result<Vec<i64>> {
-    tensor.try_into_vec_as::<i64>().map_err(|error| anyhow::anyhow!("reading failed: {error:?}"))
 }
 
 /// The largest difference; NaN if one of the values is NaN.
@@ -228,5 +224,16 @@ mod tests {
             adaptation: Vec::new(),
         };
         assert!(of(0.05).agrees() && !of(0.2).agrees() && !of(f32::NAN).agrees());
+        let logits = |logits| {
+            let both = AdaptedBoth {
+                same_picks: 1.0,
+                same_choices: [6, 6],
+                losses: 0.0,
+                logits,
+                same_class: true,
+            };
+            Agreement { adaptation: vec![both], ..of(0.05) }
+        };
+        assert!(logits(0.5).agrees() && !logits(f32::NAN).agrees());
     }
 }

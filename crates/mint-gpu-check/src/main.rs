@@ -19,7 +19,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Parser;
 use mint_clip::Precision;
-use mint_device::{Chosen, Compute, FailureWatch};
+use mint_device::{Chosen, FailureWatch};
 use mint_eval::{Host, MethodId, Versions};
 use serde_json::{Value, json};
 use tracing_subscriber::Layer;
@@ -60,13 +60,10 @@ struct Plan {
 fn run(args: &Options) -> anyhow::Result<()> {
     let started = Instant::now();
     let out = args.out.display();
-    let open = |precision| -> anyhow::Result<Compute> {
-        let chosen = Chosen { backend: args.backend, gpu: args.gpu, threads: None };
-        let compute = chosen.open(precision)?;
-        compute.notes.iter().for_each(|note| eprintln!("{note}"));
-        Ok(compute)
-    };
-    let compute = open(Precision::F32)?;
+    let chosen = Chosen { backend: args.backend, gpu: args.gpu, threads: None };
+    let mut compute = chosen.open(Precision::F32)?;
+    args.precision.iter().try_for_each(|precision| compute.check(*precision))?;
+    compute.notes.iter().for_each(|note| eprintln!("{note}"));
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder `{out}`"))?;
     let plan = Plan {
@@ -86,7 +83,7 @@ fn run(args: &Options) -> anyhow::Result<()> {
     let reference = agreement::Reference::new(&subject, plan.views)?;
     let mut agreements = Vec::new();
     for &precision in &plan.precisions {
-        let clip = subject.clip(&open(precision)?, precision)?;
+        let clip = subject.clip(&compute, precision)?;
         let found = reference.compare(&subject, &clip, precision)?;
         agrees &= found.agrees();
         agreements.push(serde_json::to_value(found)?);
@@ -95,7 +92,7 @@ fn run(args: &Options) -> anyhow::Result<()> {
     drop(reference);
     let mut odd = Vec::new();
     for &precision in &plan.precisions {
-        for shape in odd_shapes::compare(&subject, &open(precision)?, precision)? {
+        for shape in odd_shapes::compare(&subject, &compute, precision)? {
             agrees &= shape.agrees();
             odd.push(serde_json::to_value(shape)?);
         }
@@ -147,7 +144,7 @@ impl<'a> Report<'a> {
 
     /// Adds a part and writes everything; an error if the device failed meanwhile.
     fn add(&mut self, name: &str, part: Value) -> anyhow::Result<()> {
-        if let Some(failure) = mint_device::failure() {
+        if let Some(failure) = mint_clip::device_failure() {
             anyhow::bail!("the device failed: {failure}");
         }
         self.value[name] = part;

@@ -1,10 +1,10 @@
 //! Proof that a device computes what the CPU computes, in the shapes of a run.
 //!
 //! Device runtimes choose among kernels by shape, and a wrong one may go unnoticed. So before a
-//! run uses a device, everything that adaptation does is done once with the first blocks of the
-//! very model, with as many views and with the very texts; a few views and classes are computed by
-//! the CPU too. No value of one view or class depends on the others, and the gradient at a context
-//! gets nothing from the classes that the CPU leaves out.
+//! run uses a device, what adaptation does is done once with the first blocks of the run's own model,
+//! its number of views and its texts; a few views and classes are computed by the CPU too. No value of
+//! one view or class depends on the others, and gradients that are sums get nothing from the views
+//! and classes that the CPU leaves out.
 
 use mint_clip::burn::tensor::{Device, Int, Tensor, TensorData};
 use mint_clip::{Clip, ContextPlaces, PassConfig, Precision, PromptSet, Tokenizer, scaled_cosines};
@@ -20,8 +20,12 @@ use crate::outcome::read_unchecked;
 pub struct ProofShapes<'a> {
     /// Views that go through the image tower at once.
     pub views: usize,
-    /// Views that gradients are taken through; none if nothing is adapted.
+    /// Views that gradients are taken through; 0 if nothing is adapted.
     pub chosen: usize,
+    /// Learned tokens before the names; 0 if no method has any.
+    pub context: usize,
+    /// Slots and picks of MINT's bank.
+    pub mint: &'a MintConfig,
     /// The classes, whose texts have their own lengths.
     pub class_names: &'a [String],
     /// What is around the names.
@@ -67,9 +71,12 @@ pub enum Disproof {
         /// What is allowed.
         bound: f32,
     },
-    /// It computes nothing, or the texts do not fit the model.
+    /// It delivers nothing.
     #[error(transparent)]
-    Fails(#[from] MethodError),
+    Fails(MethodError),
+    /// The CPU cannot compute it either: a text does not fit the model.
+    #[error(transparent)]
+    Unfit(MethodError),
 }
 
 /// A difference in words.
@@ -94,35 +101,39 @@ pub fn prove(
 ) -> Result<(), Disproof> {
     let ProofShapes { views, chosen, class_names, .. } = shapes;
     let traced = spread(chosen.min(views), views);
-    let seen = spread(3, traced.len()).into_iter().map(|place| traced[place]);
-    let seen = if traced.is_empty() { spread(3, views) } else { seen.collect() };
-    let sampled = spread(3, class_names.len());
+    let seen = Both {
+        views: spread(3, views),
+        traced: spread(3, traced.len()).into_iter().map(|place| traced[place]).collect(),
+        classes: spread(3, class_names.len()),
+    };
+    // As many views as the run has, but those alone that both compute, again and again.
+    let again: Vec<usize> = seen.views.iter().cycle().take(views).copied().collect();
+    let times = |view: &usize| again.iter().filter(|other| *other == view).count() as f32;
+    let one_by_one = seen.views.iter().map(|view| (times(view), vec![*view])).collect();
     let whole = Part {
         views: (0..views).collect(),
-        traced: traced.clone(),
-        tuned: &traced,
+        traced,
+        tuned: vec![(1.0, again.clone())],
         classes: (0..class_names.len()).collect(),
-        seen: &seen,
-        named: &sampled,
+        both: &seen,
     };
+    let mut sampled: Vec<usize> = seen.views.iter().chain(&seen.traced).copied().collect();
+    sampled.sort_unstable();
+    sampled.dedup();
     let sample = Part {
-        views: seen.clone(),
-        traced: if chosen > 0 { seen.clone() } else { Vec::new() },
-        tuned: &traced,
-        classes: sampled.clone(),
-        seen: &seen,
-        named: &sampled,
+        views: sampled,
+        traced: seen.traced.clone(),
+        tuned: one_by_one,
+        classes: seen.classes.clone(),
+        both: &seen,
     };
-    let of_towers = towers(cpu, tokenizer, shapes, &sample)?;
-    for (expected, actual) in of_towers.iter().zip(towers(device, tokenizer, shapes, &whole)?) {
-        expected.compare(&actual, tolerance)?;
-    }
     let model = (cpu.config.embed_dim, cpu.config.vision.width);
-    let of_methods = arithmetic(&cpu.device, model, shapes)?;
-    for (expected, actual) in of_methods.iter().zip(arithmetic(&device.device, model, shapes)?) {
-        expected.compare(&actual, tolerance)?;
-    }
-    Ok(())
+    let mut expected = towers(cpu, tokenizer, shapes, &sample).map_err(Disproof::Unfit)?;
+    expected.extend(arithmetic(&cpu.device, model, shapes).map_err(Disproof::Unfit)?);
+    let mut actual = towers(device, tokenizer, shapes, &whole).map_err(Disproof::Fails)?;
+    actual.extend(arithmetic(&device.device, model, shapes).map_err(Disproof::Fails)?);
+    let mut pairs = expected.iter().zip(&actual);
+    pairs.try_for_each(|(expected, actual)| expected.compare(actual, tolerance))
 }
 
 /// What one of the two computes.
@@ -131,14 +142,19 @@ struct Part<'a> {
     views: Vec<usize>,
     /// Those of them that gradients are taken through.
     traced: Vec<usize>,
-    /// Views whose gradients at the LayerNorms are added up, by both.
-    tuned: &'a [usize],
+    /// Batches of views whose gradients at the LayerNorms are added up, each so many times.
+    tuned: Vec<(f32, Vec<usize>)>,
     /// Classes whose texts are read.
     classes: Vec<usize>,
-    /// Views that both compute.
-    seen: &'a [usize],
-    /// Classes that both compute.
-    named: &'a [usize],
+    /// What both compute.
+    both: &'a Both,
+}
+
+/// What the device and the CPU compute.
+struct Both {
+    views: Vec<usize>,
+    traced: Vec<usize>,
+    classes: Vec<usize>,
 }
 
 /// Values of one kind that both have.
@@ -174,10 +190,12 @@ impl Values {
         let is_gradient = self.what.starts_with("gradient");
         let bound = if is_gradient { tolerance.gradients } else { tolerance.values };
         let largest = self.values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        // Entropies may all be zero, as those of a single class are, and rounded all the same.
+        let least = if self.what.starts_with("entrop") { 1e-3 } else { f32::MIN_POSITIVE };
         let differences = self.values.iter().zip(&device.values).map(|(cpu, device)| cpu - device);
         // NaN is larger than every number here.
         let worst = differences.map(f32::abs).max_by(f32::total_cmp).unwrap_or(0.0);
-        let difference = worst / largest.max(f32::MIN_POSITIVE);
+        let difference = worst / largest.max(least);
         if self.values.len() == device.values.len() && difference <= bound {
             return Ok(());
         }
@@ -194,53 +212,63 @@ fn towers(
 ) -> Result<Vec<Values>, MethodError> {
     let device = &clip.device;
     let (vision, embed) = (&clip.config.vision, clip.config.embed_dim);
-    let Part { views, traced, tuned, classes, seen, named } = part;
+    let Part { views, traced, tuned, classes, both } = part;
     let config = PassConfig { levels: vec![0, vision.layers - 1], prompted_block: 0 };
     let side = vision.image_size;
     let pass = clip.image.unprompted_pass(uneven(views, [3, side, side], device), &config);
     let class_tokens = Tensor::cat(pass.class_tokens, 1);
     let mut found = vec![
-        Values::rows("embeddings of views", pass.embeddings, views, seen)?,
-        Values::rows("class tokens", class_tokens, views, seen)?,
+        Values::rows("embeddings of views", pass.embeddings, views, &both.views)?,
+        Values::rows("class tokens", class_tokens, views, &both.views)?,
     ];
     let names: Vec<String> =
         classes.iter().map(|class| shapes.class_names[*class].clone()).collect();
     let texts = PromptSet::from_template(tokenizer, &names, shapes.template)?;
     let of_texts = clip.text.forward(&texts, None);
-    found.push(Values::rows("embeddings of texts", of_texts, classes, named)?);
+    found.push(Values::rows("embeddings of texts", of_texts, classes, &both.classes)?);
+    if shapes.context > 0 {
+        let width = clip.config.text.width;
+        let start = uneven(&(0..shapes.context).collect::<Vec<_>>(), [width], device) * 0.02;
+        let places = ContextPlaces::leading(shapes.context);
+        let texts = PromptSet::with_context(tokenizer, &names, places)?;
+        let (features, trace) = clip.text.forward_traced(&texts, &start);
+        let what = "embeddings of texts with context";
+        found.push(Values::rows(what, features, classes, &both.classes)?);
+        let gradient = same_in(classes, &both.classes, embed, device);
+        let at_context = clip.text.pullback(&texts, &trace, gradient);
+        found.push(Values::all("gradient at context", at_context)?);
+    }
     if traced.is_empty() {
         return Ok(found);
     }
 
     let prompts = |views: &[usize]| uneven::<3>(views, [PROMPT_ROWS, vision.width], device);
     let prompted = clip.image.resume(&pass.entry, prompts(views));
-    found.push(Values::rows("embeddings with prompts", prompted, views, seen)?);
+    found.push(Values::rows("embeddings with prompts", prompted, views, &both.views)?);
+    let clean = clip.image.resume(&pass.entry.narrow(0, 1), prompts(&[0]));
+    found.push(Values::all("embedding of the clean view with prompts", clean)?);
     let places: Vec<i64> = traced
         .iter()
         .map(|view| views.iter().position(|other| other == view).expect("it is a view") as i64)
         .collect();
     let chosen = Tensor::<1, Int>::from_data(&places[..], device);
     let (embeddings, trace) = clip.image.resume_traced(&pass.entry, chosen, prompts(traced));
-    found.push(Values::rows("embeddings with prompts that are traced", embeddings, traced, seen)?);
+    let what = "embeddings with prompts that are traced";
+    found.push(Values::rows(what, embeddings, traced, &both.traced)?);
     let at_prompts = clip.image.pullback(&trace, uneven(traced, [embed], device));
-    found.push(Values::rows("gradient at prompts", at_prompts, traced, seen)?);
+    found.push(Values::rows("gradient at prompts", at_prompts, traced, &both.traced)?);
 
-    // A sum over all of these views, which get the same gradient.
-    let pixels = uneven(tuned, [3, side, side], device);
-    let (_, at_norms) = clip.image.norm_gradient(pixels, vision.layers, |embeddings| {
-        let views: Vec<usize> = (0..embeddings.dims()[0]).collect();
-        (Some(same_in(&views, &views, embed, device)), ())
+    // A sum over views, which all get the same gradient: they may be handed on in several parts.
+    let parts = tuned.iter().map(|(times, views)| {
+        let pixels = uneven(views, [3, side, side], device);
+        let (_, gradient) = clip.image.norm_gradient(pixels, vision.layers, |embeddings| {
+            let gradient = uneven::<2>(&[0], [embed], device);
+            (Some(gradient.repeat_dim(0, embeddings.dims()[0])), ())
+        });
+        gradient * *times
     });
+    let at_norms = parts.reduce(|sum, part| sum + part).expect("there are views");
     found.push(Values::all("gradient at LayerNorms", at_norms)?);
-
-    let context = 4;
-    let start = uneven(&(0..context).collect::<Vec<_>>(), [clip.config.text.width], device) * 0.02;
-    let texts = PromptSet::with_context(tokenizer, &names, ContextPlaces::leading(context))?;
-    let (features, trace) = clip.text.forward_traced(&texts, &start);
-    found.push(Values::rows("embeddings of texts with context", features, classes, named)?);
-    let gradient = same_in(classes, named, embed, device);
-    let at_context = clip.text.pullback(&texts, &trace, gradient);
-    found.push(Values::all("gradient at context", at_context)?);
     Ok(found)
 }
 
@@ -248,14 +276,14 @@ fn towers(
 fn arithmetic(
     device: &Device,
     (embed, width): (usize, usize),
-    ProofShapes { views, chosen, class_names, .. }: ProofShapes<'_>,
+    ProofShapes { views, chosen, class_names, mint, .. }: ProofShapes<'_>,
 ) -> Result<Vec<Values>, MethodError> {
     let all = |count: usize| (0..count).collect::<Vec<_>>();
     let images = mint_clip::normalize(uneven(&all(views), [embed], device));
     // Views and classes have other numbers.
     let classes: Vec<usize> = (0..class_names.len()).map(|class| class + views).collect();
     let texts = mint_clip::normalize(uneven(&classes, [embed], device));
-    let logits = scaled_cosines(images, texts, 100.0);
+    let logits = scaled_cosines(images.clone(), texts.clone(), 100.0);
     let mut found = vec![
         Values::all("logits", logits.clone())?,
         Values::all("entropies of views", entropies(logits.clone()))?,
@@ -268,9 +296,16 @@ fn arithmetic(
     let confident = confident_views(logits.clone(), chosen);
     let of_confident = entropies(logits.select(0, confident));
     found.push(Values::all("entropies of the most confident views", of_confident)?);
+    let images = images.narrow(0, 0, chosen.min(views)).autodiff().require_grad();
+    let texts = texts.autodiff().require_grad();
+    let loss = marginal_entropy(scaled_cosines(images.clone(), texts.clone(), 10.0));
+    let gradients = loss.backward();
+    for (what, of) in [("gradient at images", &images), ("gradient at texts", &texts)] {
+        let gradient = of.grad(&gradients).expect("the loss depends on both");
+        found.push(Values::all(what, gradient)?);
+    }
 
-    let config = MintConfig::default();
-    let slots = all(config.bank_slots);
+    let slots = all(mint.bank_slots);
     let prompts = uneven(&slots, [PROMPT_ROWS, width], device);
     let bank = MemoryBank::new(uneven(&slots, [width], device), prompts);
     let levels: Vec<_> = [1, 2, 3]
@@ -280,7 +315,7 @@ fn arithmetic(
         })
         .into();
     let queries = Queries::new(&levels);
-    let picks = queries.nearest(&bank, None, config.picks_per_block);
+    let picks = queries.nearest(&bank, None, mint.picks_per_block);
     let distances = queries.distances(uneven(&slots, [width], device), &picks, None);
     found.push(Values::all("distances of the recalled slots", distances)?);
     // With picks that do not depend on rounding.

@@ -2,7 +2,7 @@
 
 use mint_clip::{Clip, Lanes, Precision, Tokenizer};
 use mint_fixtures::{class_names, small_clip_in};
-use mint_tuner::{Disproof, ProofShapes, Tolerance, prove};
+use mint_tuner::{Disproof, MintConfig, ProofShapes, Tolerance, prove};
 
 fn cpu() -> Clip {
     small_clip_in(Lanes::new(2))
@@ -21,7 +21,8 @@ fn compare(
 ) -> Result<(), Disproof> {
     let cpu = cpu();
     let class_names = &class_names();
-    let shapes = ProofShapes { views, chosen, class_names, template: "a photo of a {}." };
+    let (mint, template) = (&MintConfig::default(), "a photo of a {}.");
+    let shapes = ProofShapes { views, chosen, context: 4, mint, class_names, template };
     prove(device, &cpu, &Tokenizer::clip(cpu.config.text.context_length), shapes, tolerance)
 }
 

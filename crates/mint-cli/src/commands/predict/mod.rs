@@ -82,8 +82,10 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         _ => Model::load(source, &args.model, config.precision)?,
     };
     let mut methods = model.methods(&config)?;
-    let template = config.template.as_deref().unwrap_or(TEMPLATE);
-    model.prove_device(&config, class_names, template)?;
+    let template = config.template.clone();
+    let template = template.as_deref().unwrap_or(TEMPLATE);
+    let explained = |error| classes.explained(error, &model.tokenizer, template);
+    model.prove_device(&config, class_names, template).map_err(explained)?;
     let cache = open_cache(args, &mut config, &model, &methods);
 
     let texts = Phase::start(format!("texts of the {} classes", class_names.len()));
@@ -99,10 +101,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let class_set = class_set.with_image_count(expected.unwrap_or(set.images.len()));
     let class_set = class_set.with_none(none).context("a text of `--none` cannot be used")?;
     let session = Session::of_classes(class_set, &mut methods, &config);
-    let mut session = session.map_err(|error| {
-        let template = config.template.as_deref().unwrap_or(TEMPLATE);
-        classes.explained(error.into(), &model.tokenizer, template)
-    })?;
+    let mut session = session.map_err(|error| explained(error.into()))?;
     texts.finish();
     let kept = match (&cache, files) {
         (Some(cache), Some(files)) => {
