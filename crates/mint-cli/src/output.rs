@@ -17,9 +17,15 @@ pub fn start_logging() {
     let filter = EnvFilter::try_from_env("MINT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     let written = tracing_subscriber::fmt::layer().with_writer(io::stderr).without_time();
     tracing_subscriber::registry()
-        .with(FailureWatch.with_filter(LevelFilter::WARN))
+        .with(FailureWatch::new(end).with_filter(LevelFilter::WARN))
         .with(written.with_filter(filter))
         .init();
+}
+
+/// Ends the program, whatever it waits for.
+fn end(message: &str) {
+    error(&anyhow::anyhow!("{message}"));
+    std::process::exit(1);
 }
 
 /// Prints a result. Ends the program if that is not possible.

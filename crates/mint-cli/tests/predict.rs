@@ -788,26 +788,3 @@ fn paths_in_a_table_are_different_if_files_are() {
     stdout(&predict(folder, &["odd"], &["--format", "csv", "--output", "odd.csv", "--resume"]));
     assert_eq!(fs::read(folder.join("odd.csv")).expect("results"), before);
 }
-
-#[test]
-fn embeddings_that_are_not_numbers_are_no_answers_and_are_not_kept() {
-    let folder = folder();
-    let folder = folder.path();
-    small_set(&folder.join("album"), 1);
-    let mut weights = fs::read(WEIGHTS).expect("the demo's weights");
-    let header = 8 + u64::from_le_bytes(*weights.first_chunk().expect("a header")) as usize;
-    let tensors: Value = serde_json::from_slice(&weights[8..header]).expect("JSON");
-    let start = tensors["visual.proj"]["data_offsets"][0].as_u64().expect("a place") as usize;
-    weights[header + start..][..2].copy_from_slice(&0x7E00u16.to_le_bytes()); // NaN
-    fs::write(folder.join("damaged.safetensors"), weights).expect("a file");
-
-    let options = ["--weights", "damaged.safetensors", "--method", "clip,tda", "--cache", "cache"];
-    let output = predict(folder, &["album"], &options);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text_of(&output.stderr).contains("scores are not finite numbers"));
-    let text = stdout(&mint(folder, &["cache", "list", "cache", "--format", "json"]));
-    let list: Value = serde_json::from_str(&text).expect("JSON");
-    for group in list["groups"].as_array().expect("groups") {
-        assert!(group["group"]["by_content"] != true || group["images"] == 0, "{group}");
-    }
-}

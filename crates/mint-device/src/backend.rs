@@ -66,9 +66,10 @@ impl Chosen {
 
     /// CUDA, a GPU of the graphics driver or the CPU, and why it is not the one before.
     fn first_that_opens(self) -> Compute {
-        let mut missing = Vec::new();
-        let kinds: [(_, fn(Option<u16>) -> Result<Compute, Explained>); 2] =
+        type Open = fn(Option<u16>) -> Result<Compute, Explained>;
+        let kinds: [(bool, Open); 2] =
             [(cfg!(feature = "cuda-lean"), cuda), (cfg!(feature = "wgpu"), wgpu_gpu)];
+        let mut missing = Vec::new();
         for (_, open) in kinds.into_iter().filter(|(is_built, _)| *is_built) {
             match open(self.gpu) {
                 Ok(compute) if missing.is_empty() => return compute,

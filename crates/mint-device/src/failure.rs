@@ -20,13 +20,22 @@ use tracing_subscriber::layer::Context;
 const TASKS: &str = "cubecl_common::device";
 /// Logs that a device was lost.
 const LOST: &str = "cubecl_wgpu::compute::device_poison";
-/// How long a program may go on after that: whoever reads from the device may wait forever.
+/// How long a program may go on after that.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Listens to what runtimes log as warnings and errors. A program adds it to its subscriber. If a
-/// device is lost and the program has not ended after half a minute, this ends it with exit code 1.
-#[derive(Debug, Default)]
-pub struct FailureWatch;
+/// Listens to what runtimes log as warnings and errors. A program adds it to its subscriber.
+#[derive(Debug)]
+pub struct FailureWatch {
+    after_loss: fn(&str),
+}
+
+impl FailureWatch {
+    /// `after_loss` is called half a minute after a device was lost, if the program still runs then,
+    /// and should end it: whoever reads from the device may wait forever.
+    pub fn new(after_loss: fn(&str)) -> Self {
+        Self { after_loss }
+    }
+}
 
 impl<S: Subscriber> Layer<S> for FailureWatch {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -40,11 +49,10 @@ impl<S: Subscriber> Layer<S> for FailureWatch {
         let mut message = Message(String::new());
         event.record(&mut message);
         if is_lost {
-            let message = message.0.clone();
+            let (message, after_loss) = (message.0.clone(), self.after_loss);
             thread::spawn(move || {
                 thread::sleep(PATIENCE);
-                eprintln!("error: {message}");
-                std::process::exit(1);
+                after_loss(&message);
             });
         }
         report_device_failure(message.0);
@@ -72,7 +80,7 @@ mod tests {
 
     #[test]
     fn after_a_failed_task_nothing_is_read_and_other_warnings_do_not_matter() {
-        tracing_subscriber::registry().with(FailureWatch).init();
+        tracing_subscriber::registry().with(FailureWatch::new(|_| {})).init();
         log::warn!(target: "cubecl_environment::persistence", "no cache");
         log::info!(target: "cubecl_common::device::handle::channel", "a runner starts");
         let ones = || read::<f32, _, _>(Tensor::<1>::ones([2], &Device::flex()));

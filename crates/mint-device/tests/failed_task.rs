@@ -10,7 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 #[test]
 fn work_that_fails_is_heard_of() {
-    tracing_subscriber::registry().with(FailureWatch).init();
+    tracing_subscriber::registry().with(FailureWatch::new(|_| {})).init();
     let chosen = Chosen { backend: Backend::Wgpu, gpu: None, threads: None };
     let device = chosen.open(Precision::F32).expect("a device of the graphics driver").device;
     assert_eq!(device_failure(), None, "the device works");

@@ -121,9 +121,7 @@ pub(crate) fn kept(
 ) -> Result<Tensor<2>, MethodError> {
     let Some(entry) = entry else { return Ok(computed) };
     let values: Vec<f32> = mint_clip::read(computed)?;
-    if values.iter().all(|value| value.is_finite()) {
-        images.write(entry, &values);
-    }
+    images.keep(entry, &values);
     Ok(embeddings(clip, images.precision().rounded(values)))
 }
 

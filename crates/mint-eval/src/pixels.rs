@@ -44,7 +44,7 @@ pub fn upload_difference(clip: &Clip, views: usize) -> Result<f32, ReadError> {
     let config = view_config(&clip.config, views);
     let side = config.size as usize;
     // Every value in every channel, and neighbours differ.
-    let samples: Vec<u8> = (0..views * 3 * side * side).map(|n| (n * 151 >> 3) as u8).collect();
+    let samples: Vec<u8> = (0..views * 3 * side * side).map(|n| ((n * 151) >> 3) as u8).collect();
     let views = || Views {
         size: config.size,
         count: views,

@@ -23,7 +23,7 @@ pub fn device() -> Device {
 
     static DEVICE: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
     let open = || {
-        tracing_subscriber::registry().with(FailureWatch).init();
+        tracing_subscriber::registry().with(FailureWatch::new(|_| {})).init();
         let chosen = Chosen { backend: Backend::Wgpu, gpu: None, threads: None };
         chosen.open(mint_clip::Precision::F32).unwrap_or_else(|error| panic!("{error}")).device
     };

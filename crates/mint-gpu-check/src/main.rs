@@ -35,7 +35,11 @@ use crate::subject::Subject;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    tracing_subscriber::registry().with(FailureWatch.with_filter(LevelFilter::WARN)).init();
+    let watch = FailureWatch::new(|message| {
+        eprintln!("error: {message}");
+        std::process::exit(1);
+    });
+    tracing_subscriber::registry().with(watch.with_filter(LevelFilter::WARN)).init();
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -37,6 +37,14 @@ pub(crate) trait KeptEmbeddings: fmt::Debug + Send + Sync {
     /// [`KeptEmbeddings::write_error`]: it makes no result wrong.
     fn write(&self, name: &EntryName, values: &[f32]);
 
+    /// [`KeptEmbeddings::write`] for embeddings that were just computed, if they are finite numbers: a
+    /// later run would take them for sound.
+    fn keep(&self, name: &EntryName, computed: &[f32]) {
+        if computed.iter().all(|value| value.is_finite()) {
+            self.write(name, computed);
+        }
+    }
+
     /// Type of the numbers.
     fn precision(&self) -> CachePrecision;
 
@@ -80,5 +88,51 @@ impl CachePrecision {
             values.iter_mut().for_each(|value| *value = f16::from_f32(*value).to_f32());
         }
         values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Remembers what was kept.
+    #[derive(Debug, Default)]
+    struct Kept(Mutex<Vec<Vec<f32>>>);
+
+    impl KeptEmbeddings for Kept {
+        fn read(&self, _: &EntryName) -> Option<Vec<f32>> {
+            None
+        }
+
+        fn has(&self, _: &EntryName) -> bool {
+            false
+        }
+
+        fn write(&self, _: &EntryName, values: &[f32]) {
+            self.0.lock().expect("no panic").push(values.to_vec());
+        }
+
+        fn precision(&self) -> CachePrecision {
+            CachePrecision::F32
+        }
+
+        fn damaged(&self) -> u64 {
+            0
+        }
+
+        fn write_error(&self) -> Option<&str> {
+            None
+        }
+    }
+
+    #[test]
+    fn embeddings_that_are_not_finite_are_not_kept() {
+        let kept = Kept::default();
+        for last in [1.0, f32::NAN, f32::INFINITY, 2.0] {
+            kept.keep(&EntryName([0; 32]), &[0.5, last]);
+        }
+        assert_eq!(*kept.0.lock().expect("no panic"), [[0.5, 1.0], [0.5, 2.0]]);
     }
 }
