@@ -10,6 +10,10 @@ use mint_clip::Lanes;
 use mint_clip::burn::tensor::{Device, DeviceKind};
 use wgpu::{AdapterInfo, Backends, DeviceType, Instance, InstanceDescriptor};
 
+use crate::compute::Compute;
+use crate::explained::Explained;
+use crate::{cache, probe};
+
 /// What kernels are written in.
 #[cfg(not(feature = "wgpu-spirv"))]
 const LANGUAGE: &str = "WGSL";
@@ -18,10 +22,6 @@ const LANGUAGE: &str = "SPIR-V";
 
 /// Names the version of macOS, whose drivers have none of their own.
 const MACOS: &str = "/System/Library/CoreServices/SystemVersion.plist";
-
-use crate::compute::Compute;
-use crate::explained::Explained;
-use crate::{cache, probe};
 
 /// The device with this number; without one, the first GPU, or what computes in a GPU's place.
 pub fn open(gpu: Option<u16>) -> Result<Compute, Explained> {
@@ -143,9 +143,14 @@ fn kind(adapters: &[AdapterInfo], position: usize) -> Result<DeviceKind, Explain
         DeviceType::Cpu if before == 0 => Ok(DeviceKind::Cpu),
         DeviceType::Other if adapters.len() == 1 => Ok(DeviceKind::DefaultDevice),
         DeviceType::Cpu | DeviceType::Other => Err(Explained {
-            problem: format!("the device {position} (`{}`) cannot be chosen", adapters[position].name),
-            detail: "of processors in the place of a GPU Burn opens the first one, and of devices of no known kind only the single one".to_owned(),
-            hint: "have the loader of Vulkan find that driver alone, with `VK_ICD_FILENAMES`".to_owned(),
+            problem: format!(
+                "the device {position} (`{}`) cannot be chosen",
+                adapters[position].name
+            ),
+            detail: "Burn opens the first of several processors in the place of a GPU, \
+                     and a device of no known kind only if there is no other"
+                .to_owned(),
+            hint: "make it the only one that Vulkan finds, with `VK_ICD_FILENAMES`".to_owned(),
         }),
     }
 }

@@ -3,8 +3,8 @@
 //! Device runtimes choose among kernels by shape, and a wrong one may go unnoticed. So before a
 //! run uses a device, what adaptation does is done once with the first blocks of the run's own model,
 //! its number of views and its texts; a few views and classes are computed by the CPU too. No value of
-//! one view or class depends on the others, and gradients that are sums get nothing from the views
-//! and classes that the CPU leaves out.
+//! one view or class depends on the others, and gradients that are sums are sums over these views and
+//! classes alone.
 
 use mint_clip::burn::tensor::{Device, Int, Tensor, TensorData};
 use mint_clip::{Clip, ContextPlaces, PassConfig, Precision, PromptSet, Tokenizer, scaled_cosines};
