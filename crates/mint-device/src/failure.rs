@@ -27,13 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct FailureWatch {
     after_loss: fn(&str),
+    patience: Duration,
 }
 
 impl FailureWatch {
     /// `after_loss` is called half a minute after a device was lost, if the program still runs then,
     /// and should end it: whoever reads from the device may wait forever.
     pub fn new(after_loss: fn(&str)) -> Self {
-        Self { after_loss }
+        Self { after_loss, patience: PATIENCE }
     }
 }
 
@@ -49,9 +50,10 @@ impl<S: Subscriber> Layer<S> for FailureWatch {
         let mut message = Message(String::new());
         event.record(&mut message);
         if is_lost {
-            let (message, after_loss) = (message.0.clone(), self.after_loss);
+            let (message, patience, after_loss) =
+                (message.0.clone(), self.patience, self.after_loss);
             thread::spawn(move || {
-                thread::sleep(PATIENCE);
+                thread::sleep(patience);
                 after_loss(&message);
             });
         }
@@ -71,6 +73,8 @@ impl Visit for Message {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use mint_clip::burn::tensor::{Device, Tensor};
     use mint_clip::{device_failure, read};
     use tracing_subscriber::layer::SubscriberExt;
@@ -79,8 +83,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_a_failed_task_nothing_is_read_and_other_warnings_do_not_matter() {
-        tracing_subscriber::registry().with(FailureWatch::new(|_| {})).init();
+    fn after_a_failure_nothing_is_read_and_other_warnings_do_not_matter() {
+        static AFTER_LOSS: OnceLock<String> = OnceLock::new();
+        let after_loss = |message: &str| AFTER_LOSS.set(message.to_owned()).expect("once");
+        let watch = FailureWatch { after_loss, patience: Duration::ZERO };
+        tracing_subscriber::registry().with(watch).init();
         log::warn!(target: "cubecl_environment::persistence", "no cache");
         log::info!(target: "cubecl_common::device::handle::channel", "a runner starts");
         let ones = || read::<f32, _, _>(Tensor::<1>::ones([2], &Device::flex()));
@@ -89,5 +96,9 @@ mod tests {
         log::warn!(target: "cubecl_common::device::handle::channel", "Task failed: two");
         assert_eq!(device_failure(), Some("Task failed: one"));
         assert_eq!(ones().expect_err("a task failed").to_string(), "Task failed: one");
+        assert_eq!(AFTER_LOSS.get(), None, "the device is still there");
+        log::error!(target: "cubecl_wgpu::compute::device_poison", "Device lost");
+        assert_eq!(AFTER_LOSS.wait(), "Device lost");
+        assert_eq!(device_failure(), Some("Task failed: one"), "the first one counts");
     }
 }

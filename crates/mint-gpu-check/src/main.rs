@@ -98,9 +98,10 @@ fn run(args: &Options) -> anyhow::Result<()> {
     for &precision in &plan.precisions {
         for shape in odd_shapes::compare(&subject, &compute, precision)? {
             agrees &= shape.agrees();
+            eprintln!("{}", shape.describe());
             odd.push(serde_json::to_value(shape)?);
+            report.add("odd_shapes", odd.clone().into())?;
         }
-        report.add("odd_shapes", odd.clone().into())?;
     }
 
     let mut speeds = Vec::new();

@@ -31,17 +31,25 @@ impl OddShape {
     pub fn agrees(&self) -> bool {
         self.problem.is_none() && self.problem_again.is_none()
     }
+
+    /// In a line.
+    pub fn describe(&self) -> String {
+        let Self { precision, views, classes, .. } = self;
+        let problem = self.problem.as_ref().or(self.problem_again.as_ref());
+        let found = problem.map_or("as on the CPU", String::as_str);
+        format!("{precision}, {views} views, {classes} classes: {found}")
+    }
 }
 
-/// Compares all of them with the CPU, with the first blocks of the model.
-pub fn compare(
-    subject: &Subject,
+/// Compares them with the CPU one after the other, with the first blocks of the model.
+pub fn compare<'a>(
+    subject: &'a Subject,
     compute: &Compute,
     precision: Precision,
-) -> anyhow::Result<Vec<OddShape>> {
+) -> anyhow::Result<impl Iterator<Item = OddShape> + 'a> {
     let [cpu, device]: [Clip; 2] = subject.first_blocks(compute, precision)?;
     let tolerance = Tolerance::new(precision, compute.has_tensor_cores);
-    let found = SHAPES.map(|[views, classes]| {
+    Ok(SHAPES.into_iter().map(move |[views, classes]| {
         let class_names = &subject.class_names(classes);
         let chosen = views.div_ceil(10);
         let mint = &MintConfig::default();
@@ -51,6 +59,5 @@ pub fn compare(
             problem.map(|problem| problem.to_string())
         });
         OddShape { precision: precision.to_string(), views, classes, problem, problem_again }
-    });
-    Ok(found.into())
+    }))
 }
