@@ -1,6 +1,6 @@
 //! Everything that is printed: results to standard output, everything else to standard error.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,10 +12,17 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::hints;
 
+/// What is logged unless `MINT_LOG` says otherwise. The error that ends a program says why a device
+/// failed; after that its runtime repeats a warning for each further piece of work.
+const LOGGED: &str = "warn,cubecl=error";
+
 /// Sends log messages to standard error; `MINT_LOG` chooses which, such as `debug`.
 pub fn start_logging() {
-    let filter = EnvFilter::try_from_env("MINT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    let written = tracing_subscriber::fmt::layer().with_writer(io::stderr).without_time();
+    let filter = EnvFilter::try_from_env("MINT_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
+    let mut written = tracing_subscriber::fmt::layer().with_writer(io::stderr).without_time();
+    if !io::stderr().is_terminal() {
+        written.set_ansi(false);
+    }
     tracing_subscriber::registry()
         .with(FailureWatch::new(end).with_filter(LevelFilter::WARN))
         .with(written.with_filter(filter))
