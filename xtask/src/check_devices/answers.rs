@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-use super::SETS;
+use super::places::SETS;
 
 /// What each method says about each image of each file of its record: the best classes with their
 /// scores, the best first.

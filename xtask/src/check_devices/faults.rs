@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use super::{Place, answers, evaluation, on};
+use super::answers;
+use super::places::{Place, evaluation, on};
 use crate::process::succeed;
 
 /// A driver that loses its device.

@@ -6,6 +6,7 @@
 
 mod answers;
 mod faults;
+mod places;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use self::answers::Answers;
+use self::places::{Place, SETS, evaluation, on};
 use crate::process::{built_program, cargo, succeed};
 
 /// Drivers in software, and whether they translate SPIR-V wrongly enough that it can be seen.
@@ -36,7 +38,6 @@ const SPIRV: &str = "mint-cli/wgpu-spirv";
 const FAILING: &str = "failed_task";
 /// What is said of a device that does not have the numbers of a precision.
 const LACKS_PRECISION: &str = "cannot compute with";
-const SETS: [&str; 5] = ["demo-A", "demo-I", "demo-K", "demo-R", "demo-V"];
 
 #[derive(Debug, Args)]
 pub struct CheckDevicesArgs {
@@ -116,9 +117,6 @@ pub fn run(args: &CheckDevicesArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where a program runs: a driver, and the folder of its kernels and proofs.
-type Place<'a> = (&'a Path, &'a Path);
-
 /// Every method on the demo: beside the CPU, and once more with the kernels of the first time.
 fn demo_beside(
     program: &Path,
@@ -173,26 +171,6 @@ fn keep((name, kept): (&str, PathBuf)) -> anyhow::Result<PathBuf> {
     fs::copy(built_program(name), &kept)
         .with_context(|| format!("cannot write `{}`", kept.display()))?;
     Ok(kept)
-}
-
-/// A command that finds this driver alone, and keeps kernels and proofs in this folder.
-fn on<'a>(driver: &Path, cache: &Path, command: &'a mut Command) -> &'a mut Command {
-    command.env("VK_ICD_FILENAMES", driver).env("XDG_CACHE_HOME", cache)
-}
-
-/// mint-cli with a record that begins; without a place, on the CPU.
-fn evaluation(program: &Path, record: &Path, place: Option<Place<'_>>) -> anyhow::Result<Command> {
-    if record.exists() {
-        fs::remove_dir_all(record)
-            .with_context(|| format!("cannot remove `{}`", record.display()))?;
-    }
-    let mut command = Command::new(program);
-    command.arg("--output").arg(record);
-    match place {
-        Some((driver, cache)) => on(driver, cache, command.args(["--backend", "wgpu"])),
-        None => command.args(["--backend", "cpu"]),
-    };
-    Ok(command)
 }
 
 /// Runs every method on some images of the demo; without a place, on the CPU.

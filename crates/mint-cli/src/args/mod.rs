@@ -26,7 +26,7 @@ pub use self::weights::WeightsCommand;
 /// What scripts need to know.
 const EXIT_CODES: &str = "\
 Exit codes: 0 everything was done; 1 something could not be done, or images could not be read; \
-2 the command line is wrong; 130 and 143 a signal ended the run, which `--resume` continues";
+2 the command line cannot be parsed; 130 and 143 a signal ended the run, which `--resume` continues";
 
 /// Test-time adaptation for CLIP: adapts to each image without labels, then classifies it.
 ///
