@@ -14,7 +14,7 @@ use crate::hints;
 
 /// What is logged unless `MINT_LOG` says otherwise. The error that ends a program says why a device
 /// failed; after that its runtime repeats a warning for each further piece of work.
-const LOGGED: &str = "warn,cubecl=error";
+const LOGGED: &str = "warn,cubecl_wgpu::compute::stream=error";
 
 /// Sends log messages to standard error; `MINT_LOG` chooses which, such as `debug`.
 pub fn start_logging() {

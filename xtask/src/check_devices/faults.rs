@@ -77,11 +77,10 @@ pub fn refused(program: &Path, (driver, cache): Place<'_>) -> anyhow::Result<()>
     let output = on(driver, cache, &mut command).output().context("mint-cli cannot be started")?;
     let message = String::from_utf8_lossy(&output.stderr);
     // The driver complains thousands of times.
-    let own = message.lines().skip_while(|line| !line.starts_with("error: `wgpu"));
+    let own = message.lines().filter(|line| !line.contains("WARNING: UNREACHABLE"));
     println!("with SPIR-V:\n{}", own.collect::<Vec<_>>().join("\n"));
     ensure!(output.status.code() == Some(1), "it ended with {}", output.status);
     ensure!(message.contains("does not compute what the CPU computes"), "for another reason");
-    let results = String::from_utf8_lossy(&output.stdout);
-    ensure!(!results.contains("top-1"), "it printed results");
+    ensure!(output.stdout.is_empty(), "it printed results");
     Ok(())
 }
